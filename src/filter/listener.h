@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * listener - which service is this?  Takes accepted connections, of the HBONE port or a plain one, and carries each up its
+ * ladder to the filter chain.  HBONE: tcp > tls > h2 > tunnel > h1; the CONNECT authority picks the service.  Plain: tcp > h1; the Host
+ * picks it, request by request.
+ */
+
+#ifndef CN_FILTER_LISTENER_H
+#define CN_FILTER_LISTENER_H
+
+#include "filter/module.h"
+
+typedef struct cn_listeners_s cn_listeners_t;
+
+cn_listeners_t *cn_listeners_create(cn_worker_env_t *env) CN_MUST_USE;
+void cn_listeners_destroy(cn_listeners_t *listeners);
+
+/* The identity for new handshakes (takes a reference). */
+void cn_listeners_set_identity(cn_listeners_t *listeners, cn_tls_context_t *context);
+
+/* A freshly accepted socket; local is where it was accepted.  Takes fd. */
+void cn_listeners_accept_hbone(cn_listeners_t *listeners, int fd, const cn_address_t *peer, const cn_address_t *local);
+void cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer, const cn_address_t *local);
+
+/*
+ * Draining: notice: HTTP/2 connections (a share at each call, spread over the drain time) get a first GOAWAY, HTTP/1 answers close; final: all get the final
+ * one, idle ones close.
+ */
+void cn_listeners_drain(cn_listeners_t *listeners, bool final);
+
+/* Downstream connections now; 0: a draining worker may exit. */
+uint32_t cn_listeners_connections(const cn_listeners_t *listeners);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * module - the run part of a feature: a constant, last in modules/NAME/NAME.c.  Its policy comes packed in
+ * the table (NAME_table.h) and was verified; nothing is parsed here.  No module writes a global after start.
+ *
+ * Callbacks run in chain order on the way in, in reverse on the way out.  config is the filter's own, or NULL; per-route
+ * configuration comes from cn_request_route_config().
+ */
+
+#ifndef CN_FILTER_MODULE_H
+#define CN_FILTER_MODULE_H
+
+#include "filter/request.h"
+
+typedef struct cn_module_s cn_module_t;
+typedef struct cn_explain_s cn_explain_t;      /* filter/explain.h: collects lines of reasons */
+
+struct cn_module_s {
+    const char  *name;
+    size_t       ctx_size;              /* bytes a request, zeroed; 0: none */
+    bool         on_route;              /* packs per-route configurations too */
+
+    /* Whether everything that config refers to lies in the block and is in range.  on_route as packed.  *what says what is wrong. */
+    cn_status_t   (*verify)(const cn_block_t *block, uint32_t config, const char **what);
+
+    /* end: no body follows. */
+    cn_verdict_t  (*on_request_headers)(cn_request_t *request, const void *config, bool end);
+
+    /* May take the data (clear it) and send it on later by cn_request_inject_body().  end: the last. */
+    cn_verdict_t  (*on_request_body)(cn_request_t *request, const void *config, cn_slice_t *data, bool end);
+
+    cn_verdict_t  (*on_request_end)(cn_request_t *request, const void *config, cn_headers_t *trailers);
+    cn_verdict_t  (*on_response_headers)(cn_request_t *request, const void *config, bool end);
+    cn_verdict_t  (*on_response_body)(cn_request_t *request, const void *config, cn_slice_t *data, bool end);
+
+    /* The downstream went away or the request was answered: drop timers and calls.  Called once for each request whose on_request_headers ran. */
+    void          (*on_destroy)(cn_request_t *request, const void *config);
+
+    /* Once, when all is over. */
+    void          (*on_log)(cn_request_t *request, const void *config);
+
+    /* Response bytes left downstream: the terminal filter gives upstream credit back. */
+    void          (*on_response_sent)(cn_request_t *request, size_t len);
+
+    /* What it would do to this request, and why. */
+    void          (*explain)(cn_explain_t *explain, const cn_block_t *block, const void *config, const void *route_config,
+                             const cn_match_input_t *input);
+};
+
+/* All that are compiled in, in chain order, ended by NULL (made by configure). */
+extern const cn_module_t *const  cn_modules[];
+
+/* Hash of their names in order: a table made by another build is refused. */
+uint64_t cn_modules_hash(void);
+
+#endif
