@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * route - the first route that matches, without a walk.  The index names the positions whose path can
+ * match: exact paths and prefixes by hash (one look-up for each distinct prefix length), the rest in a short list.
+ * Candidates are tried in ascending position, so that the order of the configuration is kept.
+ */
+
+#include "route/match.h"
+
+#include "base/hash.h"
+
+#include <stdio.h>
+
+
+const cn_table_chain_t *
+cn_service_chain(const cn_block_t *block, uint16_t port)
+{
+    const cn_table_service_t  *service = cn_block_root(block);
+    const cn_table_chain_t    *chains = CN_BLOCK_ITEMS(block, service->chains, cn_table_chain_t);
+
+    for (uint32_t i = 0; i < service->chains.count; i++) {
+        if (chains[i].port == port) {
+            return &chains[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static bool
+separated_prefix(cn_bytes_t path, cn_bytes_t prefix)
+{
+    if (!cn_bytes_starts_with(path, prefix)) {
+        return false;
+    }
+
+    return path.len == prefix.len || path.ptr[prefix.len] == '/'
+           || (prefix.len > 0 && prefix.ptr[prefix.len - 1] == '/');
+}
+
+
+static cn_match_t
+match_path(const cn_block_t *block, const cn_table_route_t *route, cn_bytes_t path)
+{
+    cn_bytes_t  want = cn_block_bytes(block, route->path);
+    bool        fold = route->path_ignore_case != 0;
+    bool        yes;
+
+    switch ((cn_path_match_kind_t) route->path_kind) {
+
+    case CN_PATH_MATCH_ANY:
+        yes = true;
+        break;
+
+    case CN_PATH_MATCH_EXACT:
+        yes = fold ? cn_bytes_equal_nocase(path, want) : cn_bytes_equal(path, want);
+        break;
+
+    case CN_PATH_MATCH_PREFIX:
+        yes = fold ? cn_bytes_starts_with_nocase(path, want) : cn_bytes_starts_with(path, want);
+        break;
+
+    case CN_PATH_MATCH_SEPARATED_PREFIX:
+        yes = separated_prefix(path, want);
+        break;
+
+    case CN_PATH_MATCH_REGEX:
+    default:
+        return CN_MATCH_ERROR;
+    }
+
+    return yes ? CN_MATCH_YES : CN_MATCH_NO;
+}
+
+
+/* The first value of a query parameter, raw (goldens 21); false when it is absent. */
+static bool
+query_value(cn_bytes_t query, cn_bytes_t name, cn_bytes_t *value)
+{
+    cn_bytes_t  rest = query;
+
+    while (rest.len > 0) {
+        cn_bytes_t  pair, key;
+
+        if (!cn_bytes_split(rest, '&', &pair, &rest)) {
+            rest = CN_BYTES_NONE;
+        }
+
+        cn_bytes_split(pair, '=', &key, value);
+
+        if (cn_bytes_equal(key, name)) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+static cn_match_t
+match_query(const cn_block_t *block, const cn_table_header_match_t *match, cn_bytes_t query)
+{
+    cn_bytes_t  value = CN_BYTES_NONE;
+    bool        present = query_value(query, cn_block_bytes(block, match->name), &value);
+
+    if (match->present_only || !present) {
+        return present ? CN_MATCH_YES : CN_MATCH_NO;
+    }
+
+    return cn_match_string(block, &match->value, value);
+}
+
+
+static void
+say(char why[160], const char *text, cn_bytes_t name)
+{
+    if (why != NULL) {
+        snprintf(why, 160, "%s %.*s", text, (int) (name.len > 100 ? 100 : name.len), name.ptr);
+    }
+}
+
+
+cn_match_t
+cn_route_matches(const cn_block_t *block, const cn_table_route_t *route,
+    const cn_match_input_t *input, char why[160])
+{
+    const cn_table_header_match_t  *headers;
+    const cn_table_header_match_t  *query;
+    cn_match_t                      match = match_path(block, route, input->path);
+
+    if (match != CN_MATCH_YES) {
+        say(why, "the path does not match", cn_block_bytes(block, route->path));
+        return match;
+    }
+
+    headers = CN_BLOCK_ITEMS(block, route->headers, cn_table_header_match_t);
+
+    for (uint32_t i = 0; i < route->headers.count; i++) {
+        match = cn_match_header(block, &headers[i], input);
+
+        if (match != CN_MATCH_YES) {
+            say(why, "the request does not match on", cn_block_bytes(block, headers[i].name));
+            return match;
+        }
+    }
+
+    query = CN_BLOCK_ITEMS(block, route->query, cn_table_header_match_t);
+
+    for (uint32_t i = 0; i < route->query.count; i++) {
+        match = match_query(block, &query[i], input->query);
+
+        if (match != CN_MATCH_YES) {
+            say(why, "the query does not match on", cn_block_bytes(block, query[i].name));
+            return match;
+        }
+    }
+
+    return CN_MATCH_YES;
+}
+
+
+/* The best (lowest matching) position so far, while candidates are tried. */
+typedef struct {
+    const cn_block_t        *block;
+    const cn_table_chain_t  *chain;
+    const cn_table_route_t  *routes;
+    const cn_match_input_t  *input;
+    uint32_t                 best;
+    uint32_t                 failed;        /* the lowest position whose matcher failed */
+} search_t;
+
+
+static void
+try_route(search_t *search, uint32_t position)
+{
+    if (position >= search->best || position >= search->chain->routes.count) {
+        return;
+    }
+
+    switch (cn_route_matches(search->block, &search->routes[position], search->input, NULL)) {
+
+    case CN_MATCH_YES:
+        search->best = position;
+        return;
+
+    case CN_MATCH_ERROR:
+        if (position < search->failed) {
+            search->failed = position;
+        }
+        return;
+
+    case CN_MATCH_NO:
+        return;
+    }
+}
+
+
+static void
+try_keys(search_t *search, cn_rel_array_t ref, cn_bytes_t path)
+{
+    const cn_table_path_key_t  *keys = CN_BLOCK_ITEMS(search->block, ref, cn_table_path_key_t);
+    uint64_t                    hash = cn_hash(path);
+    uint32_t                    low = 0;
+    uint32_t                    high = ref.count;
+
+    while (low < high) {
+        uint32_t  middle = low + (high - low) / 2;
+
+        if (keys[middle].hash < hash) {
+            low = middle + 1;
+
+        } else {
+            high = middle;
+        }
+    }
+
+    for (; low < ref.count && keys[low].hash == hash; low++) {
+        if (keys[low].length == path.len) {
+            try_route(search, keys[low].route);
+        }
+    }
+}
+
+
+const cn_table_route_t *
+cn_route_find(const cn_block_t *block, const cn_table_chain_t *chain,
+    const cn_match_input_t *input, bool *error)
+{
+    const cn_table_route_index_t  *index = &chain->index;
+    const uint32_t                *lengths = CN_BLOCK_ITEMS(block, index->prefix_lengths, uint32_t);
+    const uint32_t                *scan = CN_BLOCK_ITEMS(block, index->scan, uint32_t);
+    search_t                       search = {
+        .block = block,
+        .chain = chain,
+        .routes = CN_BLOCK_ITEMS(block, chain->routes, cn_table_route_t),
+        .input = input,
+        .best = UINT32_MAX,
+        .failed = UINT32_MAX,
+    };
+
+    if (index->exact.count > 0) {
+        try_keys(&search, index->exact, input->path);
+    }
+
+    for (uint32_t i = 0; i < index->prefix_lengths.count; i++) {
+        if (lengths[i] <= input->path.len) {
+            try_keys(&search, index->prefix, cn_bytes(input->path.ptr, lengths[i]));
+        }
+    }
+
+    for (uint32_t i = 0; i < index->scan.count && scan[i] < search.best; i++) {
+        try_route(&search, scan[i]);
+    }
+
+    *error = search.failed < search.best;
+
+    return (*error || search.best == UINT32_MAX) ? NULL : &search.routes[search.best];
+}
+
+
+const cn_table_destination_t *
+cn_route_destination(const cn_block_t *block, const cn_table_route_t *route,
+    const cn_match_input_t *input)
+{
+    const cn_table_destination_t  *destinations
+        = CN_BLOCK_ITEMS(block, route->destinations, cn_table_destination_t);
+    uint64_t                       draw;
+
+    if (route->destinations.count == 0) {
+        return NULL;
+    }
+
+    if (route->destinations.count == 1 || route->total_weight == 0) {
+        return &destinations[0];
+    }
+
+    draw = input->random % route->total_weight;
+
+    for (uint32_t i = 0; i < route->destinations.count; i++) {
+        if (draw < destinations[i].weight) {
+            return &destinations[i];
+        }
+
+        draw -= destinations[i].weight;
+    }
+
+    return &destinations[route->destinations.count - 1];
+}
