@@ -37,7 +37,7 @@ void cn_free(void *ptr);
 /*
  * Blocks up to 64 KiB come from free lists of the process, so that what comes and goes with every
  * request costs no call of the heap.  *size: in, what is needed; out, what the block holds (at least
- * that; under AddressSanitizer exactly that).  NULL when memory is spent.  cn_block_put() wants that size back.
+ * that; under AddressSanitizer exactly that).  NULL when memory is spent.  cn_block_put() wants either size back.
  */
 void *cn_block_get(size_t *size) CN_MUST_USE;
 void cn_block_put(void *block, size_t size);
