@@ -27,12 +27,18 @@ struct cn_module_s {
     /* end: no body follows. */
     cn_verdict_t  (*on_request_headers)(cn_request_t *request, const void *config, bool end);
 
-    /* May take the data (clear it) and send it on later by cn_request_inject_body().  end: the last. */
-    cn_verdict_t  (*on_request_body)(cn_request_t *request, const void *config, cn_slice_t *data, bool end);
+    /*
+     * Body bytes as they come, also while this very filter has paused the request: what it leaves is then held by the chain
+     * (cn_request_held()) and goes on after the resume.  Taking the data (clearing it) ends its way.
+     */
+    void          (*on_request_body)(cn_request_t *request, const void *config, cn_slice_t *data);
 
-    cn_verdict_t  (*on_request_end)(cn_request_t *request, const void *config, cn_headers_t *trailers);
-    cn_verdict_t  (*on_response_headers)(cn_request_t *request, const void *config, bool end);
-    cn_verdict_t  (*on_response_body)(cn_request_t *request, const void *config, cn_slice_t *data, bool end);
+    /* The request is complete; trailers may be NULL. */
+    void          (*on_request_end)(cn_request_t *request, const void *config, cn_headers_t *trailers);
+
+    /* request->response may be changed. */
+    void          (*on_response_headers)(cn_request_t *request, const void *config, bool end);
+    void          (*on_response_body)(cn_request_t *request, const void *config, cn_slice_t *data);
 
     /* The downstream went away or the request was answered: drop timers and calls.  Called once for each request whose on_request_headers ran. */
     void          (*on_destroy)(cn_request_t *request, const void *config);
@@ -41,7 +47,7 @@ struct cn_module_s {
     void          (*on_log)(cn_request_t *request, const void *config);
 
     /* Response bytes left downstream: the terminal filter gives upstream credit back. */
-    void          (*on_response_sent)(cn_request_t *request, size_t len);
+    void          (*on_response_sent)(cn_request_t *request, const void *config, size_t len);
 
     /* What it would do to this request, and why. */
     void          (*explain)(cn_explain_t *explain, const cn_block_t *block, const void *config, const void *route_config,

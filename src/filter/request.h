@@ -72,6 +72,8 @@ struct cn_request_s {
     cn_host_t                    *host;             /* the last try's; NULL: none */
     uint32_t                      tries;
 
+    cn_headers_t                  reply_headers;    /* that modules add to their local reply */
+    bool                          suppress_decorator;   /* the client sent one */
     bool                          request_ended;    /* the downstream's message is complete */
     bool                          local_reply;
     void                        **contexts;         /* by module index */
@@ -84,6 +86,9 @@ void *cn_request_context(cn_request_t *request, const struct cn_module_s *module
 
 /* The packed per-destination or else per-route configuration of the module; NULL: none. */
 const void *cn_request_route_config(const cn_request_t *request, const struct cn_module_s *module);
+
+/* The body bytes that are held while the request is paused, oldest first; at most the exchange's window. */
+const cn_chain_t *cn_request_held(const cn_request_t *request);
 
 /* Goes on behind the filter that paused.  Safe from any event; takes effect in the ready queue. */
 void cn_request_resume(cn_request_t *request);
