@@ -19,7 +19,7 @@
 #include <nghttp2/nghttp2.h>
 
 #define LOAD_MAX_HEADERS     32
-#define LOAD_MAX_AUTHORITIES 4096
+#define LOAD_MAX_AUTHORITIES 8192
 #define LOAD_NEVER           UINT64_MAX
 
 typedef enum {
@@ -116,7 +116,6 @@ struct load_pipe_s {
     nghttp2_session *inner; /* inner HTTP/2 */
     int32_t stream_id;      /* of the CONNECT */
     int connect_status;
-    size_t index;
     load_pipe_state_t state;
     bool dirty;
     bool deferred; /* the outer session waits for bytes of tunnel_out */
@@ -163,6 +162,7 @@ typedef struct {
     size_t slot_count;
     size_t open_count; /* open pipes */
     size_t primed_count;
+    size_t connect_count; /* CONNECTs sent; picks the next authority */
     SSL_CTX *tls;
     SSL_SESSION *session; /* the newest ticket, with --resume */
 } load_run_t;

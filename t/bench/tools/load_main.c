@@ -126,10 +126,9 @@ make_tls(void)
 }
 
 static void
-make_pipe(load_conn_t *conn, load_pipe_t *pipe, size_t index)
+make_pipe(load_conn_t *conn, load_pipe_t *pipe)
 {
     pipe->conn = conn;
-    pipe->index = index;
     pipe->out = load_options.proto == LOAD_HBONE ? &pipe->tunnel_out : &conn->wire;
     pipe->slots = hb_alloc(load_options.streams, sizeof(*pipe->slots));
 
@@ -152,7 +151,7 @@ make_conns(void)
         conn->pipes = hb_alloc(load_options.tunnels, sizeof(*conn->pipes));
 
         for (size_t j = 0; j < load_options.tunnels; j++) {
-            make_pipe(conn, &conn->pipes[j], i * load_options.tunnels + j);
+            make_pipe(conn, &conn->pipes[j]);
         }
     }
 }

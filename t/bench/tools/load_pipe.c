@@ -83,12 +83,13 @@ static void
 send_connect(load_pipe_t *pipe)
 {
     const load_options_t *o = &load_options;
+    const char *authority = o->authorities[load_run.connect_count++ % o->authority_count];
     nghttp2_nv headers[LOAD_MAX_HEADERS + 2];
     size_t count = 0;
     nghttp2_data_provider provider = {.source.ptr = pipe, .read_callback = read_tunnel};
 
     headers[count++] = header(":method", "CONNECT");
-    headers[count++] = header(":authority", o->authorities[pipe->index % o->authority_count]);
+    headers[count++] = header(":authority", authority);
 
     for (size_t i = 0; i < o->connect_header_count; i++) {
         headers[count++] = header(o->connect_headers[i].name, o->connect_headers[i].value);
