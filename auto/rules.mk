@@ -105,8 +105,8 @@ $(O)/sources.list: FORCE
 	    | sh auto/if-changed $@
 
 $(O)/lib/%.a: $(O)/sources.list
-	@mkdir -p $(@D) && rm -f $@
-	$(say)ar rcs $@ $(filter %.o,$^)
+	@mkdir -p $(@D) && rm -f $@.new
+	$(say)ar rcs $@.new $(filter %.o,$^) && mv $@.new $@
 
 define room_rule
 $(O)/lib/$(1).a: $(call objects,$(filter src/$(1)/%,$(SOURCES)))
@@ -196,14 +196,17 @@ test-unit-%: unit-%
 
 test: $(O)/cairn $(O)/cairn-test unit
 	@TEST_CAIRN_BINARY=$(O)/cairn-test TEST_CAIRN_BUILDDIR=$(O) \
-	    t/run --builddir=$(O) $(if $(TEST_JOBS),--jobs=$(TEST_JOBS)) $(T)
+	    t/run --builddir=$(O) $(if $(TEST_JOBS),--jobs=$(TEST_JOBS)) \
+	    $(if $(WITH_FUZZERS),$(addprefix --fuzzer=objs-fuzz/fuzz/,$(FUZZERS))) $(T)
 
+# All of it again under ASan and UBSan, and the fuzzers over their corpora.
 ifeq ($(ASAN),yes)
-test-asan: test
+test-asan: fuzzers
+	+@$(MAKE) --no-print-directory -f $(O)/Makefile test WITH_FUZZERS=yes
 else
 test-asan:
 	@sh ./configure $(VARIANT_ARGS) --with-asan --builddir=objs-asan > /dev/null
-	+@$(MAKE) --no-print-directory -f objs-asan/Makefile test
+	+@$(MAKE) --no-print-directory -f objs-asan/Makefile test-asan
 endif
 
 
@@ -227,7 +230,7 @@ fuzz: $(FUZZ_BINS)
 	@sh auto/fuzz run $(FUZZ_SECONDS) $(FUZZ_BINS)
 
 fuzz-replay: $(FUZZ_BINS)
-	@sh auto/fuzz replay 0 $(FUZZ_BINS)
+	@t/run --fuzzers-only $(addprefix --fuzzer=,$(FUZZ_BINS))
 
 else
 
