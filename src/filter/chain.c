@@ -70,6 +70,19 @@ module_index(const cn_module_t *module)
 }
 
 
+void *
+cn_worker_state(cn_worker_env_t *env, const cn_module_t *module, size_t size)
+{
+    uint16_t  index = module_index(module);
+
+    if (env->module_states[index] == NULL) {
+        env->module_states[index] = cn_alloc_zero(size);
+    }
+
+    return env->module_states[index];
+}
+
+
 uint64_t
 cn_modules_hash(void)
 {

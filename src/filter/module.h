@@ -57,6 +57,12 @@ struct cn_module_s {
 /* All that are compiled in, in chain order, ended by NULL (made by configure). */
 extern const cn_module_t *const  cn_modules[];
 
+/*
+ * What a module keeps for the whole worker (a cache, say): size bytes, zeroed at first use, freed never.  NULL: memory.  Modules have no
+ * writable globals, so that this is all there is.
+ */
+void *cn_worker_state(cn_worker_env_t *env, const cn_module_t *module, size_t size);
+
 /* Hash of their names in order: a table made by another build is refused. */
 uint64_t cn_modules_hash(void);
 
