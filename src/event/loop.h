@@ -43,7 +43,7 @@ struct cn_task_s {
 
 /*
  * Activity moves the deadline and not the timer: setting a later deadline on an armed timer costs a
- * store.  Precision is 1 ms to 1 % of the delay; never early.
+ * store.  Precision is 1 ms to 1 % of the delay; never early, counted from the turn's instant.
  */
 struct cn_timer_s {
     cn_list_t   link;
@@ -54,11 +54,15 @@ struct cn_timer_s {
 
 #define CN_READABLE  1u
 #define CN_WRITABLE  2u
-#define CN_HANGUP    4u         /* EPOLLHUP or EPOLLERR or EPOLLRDHUP: always reported */
+/*
+ * EPOLLHUP and EPOLLERR are always reported; EPOLLRDHUP, a half-close, while CN_READABLE or CN_HANGUP is
+ * wanted and the watch is not exclusive: level-triggered, it would else wake a paused reader in every turn.
+ */
+#define CN_HANGUP    4u
 
 struct cn_watch_s {
     int         fd;             /* the owner's: the watch does not close it */
-    unsigned    want;           /* CN_READABLE | CN_WRITABLE, as registered (level-triggered) */
+    unsigned    want;           /* CN_READABLE | CN_WRITABLE, as registered (level-triggered); 0 at first */
     bool        exclusive;      /* EPOLLEXCLUSIVE: set before the first cn_watch_set() */
     void      (*ready)(cn_watch_t *watch, unsigned events);
 };

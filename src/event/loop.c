@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * loop - epoll, the phases of a turn, and the timer wheel.
+ *
+ * The wheel has one level for each 6 bits of a time in ms.  A timer hangs at the level of the highest
+ * bits in which its time differs from the wheel's, in the slot that those bits of its time name:
+ *
+ *   wheel time   ... | 000010 | 110001 |          level 0: due within this run of 64 ms, by the ms
+ *   timer        ... | 000101 | 001100 |   ──▶    level 1, slot 5: moves to level 0 when time gets there
+ *
+ * So every timer of a lower level is due before every one of a higher, a level's first used slot is
+ * its next, and a timer moves down at most once a level.  A bitmap a level tells which slots are
+ * used; a cancelled timer leaves its bit, which the next search clears.
+ */
+
+#include "event/loop.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/pool.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define LEVEL_BITS      6
+#define LEVEL_SLOTS     64
+#define LEVELS          11              /* 66 bits: any time has a place */
+#define DELAY_MAX       ((uint64_t) 1 << 40)    /* ms; 34 years */
+#define NEVER           UINT64_MAX
+
+#define EVENTS_MAX      256             /* of one epoll_wait */
+#define TASKS_MAX       16384           /* tasks of a turn's ready and gather phases */
+#define TASKS_TIME_US   3000            /* and about how long they may take */
+#define TASKS_PER_LOOK  32              /* tasks between two looks at the clock */
+
+typedef struct {
+    uint64_t   used;                    /* bit i: slots[i] may hold timers */
+    cn_list_t  slots[LEVEL_SLOTS];
+} level_t;
+
+struct cn_loop_s {
+    int                 epoll_fd;
+    bool                stopping;
+    cn_list_t           phases[CN_PHASE_COUNT];
+    uint32_t            budget;         /* tasks that this turn may still run */
+    uint64_t            tasks_since_us; /* when this turn's tasks first looked at the clock; 0: not yet */
+    uint64_t            log_second;
+    cn_loop_stats_t     stats;
+
+    int                 event_at;       /* of events, the one being told */
+    int                 event_count;
+    struct epoll_event  events[EVENTS_MAX];
+
+    uint64_t            wheel_ms;       /* timers up to it have been taken out */
+    cn_list_t           due;            /* taken out or set for now: they run in the next timers phase */
+    level_t             levels[LEVELS];
+};
+
+
+cn_loop_t *
+cn_loop_create(void)
+{
+    cn_loop_t  *loop = cn_alloc_zero(sizeof(*loop));
+
+    if (loop == NULL) {
+        return NULL;
+    }
+
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0) {
+        cn_log(CN_LOG_ERROR, "loop", "create epoll: errno=%d", errno);
+        cn_free(loop);
+        return NULL;
+    }
+
+    cn_clock_update();
+    loop->wheel_ms = cn_clock_ms();
+    cn_list_init(&loop->due);
+
+    for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
+        cn_list_init(&loop->phases[i]);
+    }
+
+    for (size_t i = 0; i < LEVELS; i++) {
+        for (size_t j = 0; j < LEVEL_SLOTS; j++) {
+            cn_list_init(&loop->levels[i].slots[j]);
+        }
+    }
+
+    return loop;
+}
+
+
+static void
+list_unlink_all(cn_list_t *list)
+{
+    while (!cn_list_empty(list)) {
+        cn_list_remove(list->next);
+    }
+}
+
+
+void
+cn_loop_destroy(cn_loop_t *loop)
+{
+    if (loop == NULL) {
+        return;
+    }
+
+    /* an owner that outlives the loop may still cancel what it had here */
+    for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
+        list_unlink_all(&loop->phases[i]);
+    }
+
+    list_unlink_all(&loop->due);
+
+    for (size_t i = 0; i < LEVELS; i++) {
+        for (size_t j = 0; j < LEVEL_SLOTS; j++) {
+            list_unlink_all(&loop->levels[i].slots[j]);
+        }
+    }
+
+    (void) close(loop->epoll_fd);
+    cn_free(loop);
+}
+
+
+static inline unsigned
+highest_bit(uint64_t value)
+{
+    return 63u - (unsigned) __builtin_clzll(value);
+}
+
+
+/*
+ * Where a timer hangs: its deadline rounded up to less than 1 % of what is left, so that timers of
+ * about the same time share one wake-up.
+ */
+static uint64_t
+slot_time(uint64_t deadline_ms)
+{
+    uint64_t  now_ms = cn_clock_ms();
+    uint64_t  left = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+    uint64_t  mask;
+
+    if (left < 256) {
+        return deadline_ms;
+    }
+
+    mask = ((uint64_t) 1 << (highest_bit(left) - 7)) - 1;
+
+    return (deadline_ms + mask) & ~mask;
+}
+
+
+/* Hangs an unlinked timer by its slot_ms. */
+static void
+wheel_hang(cn_loop_t *loop, cn_timer_t *timer)
+{
+    uint64_t  at = timer->slot_ms;
+    unsigned  level, slot;
+
+    if (at <= loop->wheel_ms) {
+        cn_list_append(&loop->due, &timer->link);
+        return;
+    }
+
+    level = highest_bit(at ^ loop->wheel_ms) / LEVEL_BITS;
+    slot = (unsigned) (at >> (level * LEVEL_BITS)) & (LEVEL_SLOTS - 1);
+
+    loop->levels[level].used |= (uint64_t) 1 << slot;
+    cn_list_append(&loop->levels[level].slots[slot], &timer->link);
+}
+
+
+/* The next time at which the wheel has something to do, and its slot; NEVER when it is empty. */
+static uint64_t
+wheel_next(cn_loop_t *loop, unsigned *at_level, unsigned *at_slot)
+{
+    for (unsigned i = 0; i < LEVELS; i++) {
+        level_t  *level = &loop->levels[i];
+
+        while (level->used != 0) {
+            unsigned  slot = (unsigned) __builtin_ctzll(level->used);
+            unsigned  shift = i * LEVEL_BITS;
+            uint64_t  above;
+
+            if (cn_list_empty(&level->slots[slot])) {
+                level->used &= level->used - 1;
+                continue;
+            }
+
+            above = shift + LEVEL_BITS >= 64 ? 0 : ~(uint64_t) 0 << (shift + LEVEL_BITS);
+            *at_level = i;
+            *at_slot = slot;
+
+            return (loop->wheel_ms & above) | ((uint64_t) slot << shift);
+        }
+    }
+
+    return NEVER;
+}
+
+
+/* Advances the wheel to now: what is due goes to loop->due, what was put off is hung again. */
+static void
+wheel_advance(cn_loop_t *loop, uint64_t now_ms)
+{
+    cn_list_t  taken;
+    unsigned   level = 0, slot = 0;
+    uint64_t   at;
+
+    cn_list_init(&taken);
+
+    while ((at = wheel_next(loop, &level, &slot)) <= now_ms) {
+        loop->wheel_ms = at;
+        loop->levels[level].used &= ~((uint64_t) 1 << slot);
+        cn_list_splice(&taken, &loop->levels[level].slots[slot]);
+
+        while (!cn_list_empty(&taken)) {
+            cn_timer_t  *timer = CN_LIST_ITEM(taken.next, cn_timer_t, link);
+
+            cn_list_remove(&timer->link);
+
+            if (timer->deadline_ms > timer->slot_ms) {
+                timer->slot_ms = slot_time(timer->deadline_ms);
+            }
+
+            wheel_hang(loop, timer);
+        }
+    }
+
+    if (loop->wheel_ms < now_ms) {
+        loop->wheel_ms = now_ms;
+    }
+}
+
+
+static void
+run_timers(cn_loop_t *loop)
+{
+    uint64_t   now_ms = cn_clock_ms();
+    cn_list_t  firing;
+
+    wheel_advance(loop, now_ms);
+
+    /* those that are set meanwhile to run at once run in the next turn */
+    cn_list_init(&firing);
+    cn_list_splice(&firing, &loop->due);
+
+    while (!cn_list_empty(&firing)) {
+        cn_timer_t  *timer = CN_LIST_ITEM(firing.next, cn_timer_t, link);
+
+        cn_list_remove(&timer->link);
+
+        if (timer->deadline_ms > now_ms) {
+            timer->slot_ms = slot_time(timer->deadline_ms);
+            wheel_hang(loop, timer);
+            continue;
+        }
+
+        timer->run(timer);
+    }
+}
+
+
+void
+cn_timer_set(cn_loop_t *loop, cn_timer_t *timer, uint64_t delay_ms)
+{
+    uint64_t  slot_ms;
+
+    if (delay_ms == 0) {
+        timer->deadline_ms = cn_clock_ms();
+
+    } else {
+        /* the part of a millisecond that has passed already counts as not passed: never early */
+        timer->deadline_ms = (cn_clock_us() + 999) / 1000
+                             + (delay_ms > DELAY_MAX ? DELAY_MAX : delay_ms);
+    }
+
+    slot_ms = slot_time(timer->deadline_ms);
+
+    if (cn_timer_armed(timer)) {
+        if (timer->slot_ms <= slot_ms) {
+            return;                     /* it is looked at in time, and then hung by its deadline */
+        }
+
+        cn_list_remove(&timer->link);
+    }
+
+    timer->slot_ms = slot_ms;
+    wheel_hang(loop, timer);
+}
+
+
+void
+cn_timer_cancel(cn_timer_t *timer)
+{
+    cn_list_remove(&timer->link);
+}
+
+
+void
+cn_loop_post(cn_loop_t *loop, cn_turn_phase_t phase, cn_task_t *task)
+{
+    if (!cn_list_linked(&task->link)) {
+        cn_list_append(&loop->phases[phase], &task->link);
+    }
+}
+
+
+void
+cn_task_cancel(cn_task_t *task)
+{
+    cn_list_remove(&task->link);
+}
+
+
+static void
+run_first(cn_list_t *tasks)
+{
+    cn_task_t  *task = CN_LIST_ITEM(tasks->next, cn_task_t, link);
+
+    cn_list_remove(&task->link);
+    task->run(task);
+}
+
+
+/* Takes one task off the turn's budget, which is in tasks and in time. */
+static void
+budget_take(cn_loop_t *loop)
+{
+    uint64_t  now_us;
+
+    if (loop->budget == 0 || --loop->budget % TASKS_PER_LOOK != 0) {
+        return;
+    }
+
+    now_us = cn_clock_us_now();
+
+    if (loop->tasks_since_us == 0) {
+        loop->tasks_since_us = now_us;
+
+    } else if (now_us - loop->tasks_since_us > TASKS_TIME_US) {
+        loop->budget = 0;
+    }
+}
+
+
+/* Until no task is ready, new ones included, or the budget is spent. */
+static void
+run_ready(cn_loop_t *loop)
+{
+    cn_list_t  *tasks = &loop->phases[CN_PHASE_READY];
+
+    while (!cn_list_empty(tasks) && loop->budget > 0) {
+        budget_take(loop);
+        run_first(tasks);
+    }
+}
+
+
+/* Each task that waits to gather now, whatever the budget is: ready tasks must not starve output. */
+static void
+run_gather(cn_loop_t *loop)
+{
+    cn_list_t  tasks;
+
+    cn_list_init(&tasks);
+    cn_list_splice(&tasks, &loop->phases[CN_PHASE_GATHER]);
+
+    while (!cn_list_empty(&tasks)) {
+        budget_take(loop);
+        run_first(&tasks);
+    }
+}
+
+
+/*
+ * Runs all of a phase, whatever the budget is: what was gathered must be written and what was closed must
+ * be freed.  A task may post others to its own phase, but not itself without end.
+ */
+static void
+run_all(cn_loop_t *loop, cn_turn_phase_t phase)
+{
+    while (!cn_list_empty(&loop->phases[phase])) {
+        run_first(&loop->phases[phase]);
+    }
+}
+
+
+static void
+run_phases(cn_loop_t *loop)
+{
+    loop->budget = TASKS_MAX;
+    loop->tasks_since_us = 0;
+
+    do {
+        run_ready(loop);
+        run_gather(loop);
+    } while (loop->budget > 0
+             && (!cn_list_empty(&loop->phases[CN_PHASE_READY])
+                 || !cn_list_empty(&loop->phases[CN_PHASE_GATHER])));
+
+    run_all(loop, CN_PHASE_WRITE);
+    run_all(loop, CN_PHASE_FREE);
+}
+
+
+static unsigned
+watch_events(uint32_t events)
+{
+    return ((events & EPOLLIN) ? CN_READABLE : 0u) | ((events & EPOLLOUT) ? CN_WRITABLE : 0u)
+           | ((events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) ? CN_HANGUP : 0u);
+}
+
+
+static void
+tell_watches(cn_loop_t *loop)
+{
+    for (loop->event_at = 0; loop->event_at < loop->event_count; loop->event_at++) {
+        const struct epoll_event  *event = &loop->events[loop->event_at];
+        cn_watch_t                *watch = event->data.ptr;
+
+        /* NULL: removed by a watch that was told earlier in this turn */
+        if (watch != NULL) {
+            watch->ready(watch, watch_events(event->events));
+        }
+    }
+
+    loop->event_count = 0;
+}
+
+
+/* How long to wait (ms; -1: for ever), at most max_ms. */
+static int
+wait_time(cn_loop_t *loop, uint32_t max_ms)
+{
+    unsigned  level, slot;
+    uint64_t  next_ms, now_us, left_ms;
+
+    for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
+        if (!cn_list_empty(&loop->phases[i])) {
+            return 0;
+        }
+    }
+
+    if (!cn_list_empty(&loop->due) || max_ms == 0) {
+        return 0;
+    }
+
+    next_ms = wheel_next(loop, &level, &slot);
+
+    if (next_ms == NEVER) {
+        return max_ms > INT32_MAX ? -1 : (int) max_ms;
+    }
+
+    /* the clock now: the turn itself took time since it was cached */
+    now_us = cn_clock_us_now();
+
+    if (next_ms * 1000 <= now_us) {
+        return 0;
+    }
+
+    left_ms = (next_ms * 1000 - now_us + 999) / 1000;
+    left_ms = left_ms > max_ms ? max_ms : left_ms;
+
+    return left_ms > INT32_MAX ? INT32_MAX : (int) left_ms;
+}
+
+
+/* What the log held back in the second before is told once the clock has left it. */
+static void
+look_at_second(cn_loop_t *loop)
+{
+    uint64_t  second = cn_clock_wall_ms() / 1000;
+
+    if (second != loop->log_second) {
+        loop->log_second = second;
+        cn_log_flush();
+    }
+}
+
+
+void
+cn_loop_turn(cn_loop_t *loop, uint32_t wait_ms)
+{
+    uint64_t  start_us, busy_us;
+    int       count;
+
+    count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, wait_time(loop, wait_ms));
+    CN_BUG_ON(count < 0 && errno != EINTR);
+
+    cn_clock_update();
+    start_us = cn_clock_us();
+    loop->event_count = count < 0 ? 0 : count;
+
+    look_at_second(loop);
+    tell_watches(loop);
+    run_timers(loop);
+    run_phases(loop);
+
+    busy_us = cn_clock_us_now() - start_us;
+    loop->stats.turns++;
+    loop->stats.busy_us += busy_us;
+
+    if (busy_us > loop->stats.longest_turn_us) {
+        loop->stats.longest_turn_us = busy_us;
+    }
+}
+
+
+void
+cn_loop_run(cn_loop_t *loop, void (*before_wait)(void *arg), void *arg)
+{
+    while (!loop->stopping) {
+        if (before_wait != NULL) {
+            before_wait(arg);
+        }
+
+        cn_loop_turn(loop, UINT32_MAX);
+    }
+
+    loop->stopping = false;
+}
+
+
+void
+cn_loop_stop(cn_loop_t *loop)
+{
+    loop->stopping = true;
+}
+
+
+static uint32_t
+epoll_events(const cn_watch_t *watch, unsigned want)
+{
+    uint32_t  events = ((want & CN_READABLE) ? (uint32_t) EPOLLIN : 0u)
+                       | ((want & CN_WRITABLE) ? (uint32_t) EPOLLOUT : 0u);
+
+    if (watch->exclusive) {
+        return events | EPOLLEXCLUSIVE;         /* the kernel allows no EPOLLRDHUP beside it */
+    }
+
+    /* who does not read cannot act on a half-close, and would hear of it in every turn */
+    if (want & (CN_READABLE | CN_HANGUP)) {
+        events |= EPOLLRDHUP;
+    }
+
+    return events;
+}
+
+
+static cn_status_t
+epoll_change(cn_loop_t *loop, int operation, cn_watch_t *watch, unsigned want)
+{
+    struct epoll_event  event = { .events = epoll_events(watch, want), .data.ptr = watch };
+
+    if (epoll_ctl(loop->epoll_fd, operation, watch->fd, &event) == 0) {
+        return CN_OK;
+    }
+
+    cn_log(CN_LOG_ERROR, "loop", "change watch: operation=%d fd=%d errno=%d", operation, watch->fd,
+           errno);
+
+    return CN_ERR_IO;
+}
+
+
+cn_status_t
+cn_watch_set(cn_loop_t *loop, cn_watch_t *watch, unsigned want)
+{
+    cn_status_t  status;
+
+    if (want == watch->want) {
+        return CN_OK;
+    }
+
+    if (want == 0) {
+        cn_watch_remove(loop, watch);
+        return CN_OK;
+    }
+
+    if (watch->want != 0 && watch->exclusive) {
+        cn_watch_remove(loop, watch);           /* an exclusive one cannot be modified */
+    }
+
+    status = epoll_change(loop, watch->want == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch, want);
+    if (status == CN_OK) {
+        watch->want = want;
+    }
+
+    return status;
+}
+
+
+void
+cn_watch_remove(cn_loop_t *loop, cn_watch_t *watch)
+{
+    if (watch->want == 0) {
+        return;
+    }
+
+    watch->want = 0;
+
+    /* a log line is all that can be done: the descriptor was closed before its watch was removed */
+    if (epoll_change(loop, EPOLL_CTL_DEL, watch, 0) != CN_OK) {
+        cn_log(CN_LOG_ALERT, "loop", "remove watch: fd=%d was not registered", watch->fd);
+    }
+
+    for (int i = loop->event_at + 1; i < loop->event_count; i++) {
+        if (loop->events[i].data.ptr == watch) {
+            loop->events[i].data.ptr = NULL;
+        }
+    }
+}
+
+
+const cn_loop_stats_t *
+cn_loop_stats(const cn_loop_t *loop)
+{
+    return &loop->stats;
+}
+
+
+void
+cn_loop_reset_longest(cn_loop_t *loop)
+{
+    loop->stats.longest_turn_us = 0;
+}
