@@ -20,7 +20,10 @@ drain_time: 1s
 source: {{files: {resources}, watch: false}}
 identity: {{files: {{certificate: {certificate}, key: {key}, root: {root}}}}}
 listen: {{hbone: "127.0.0.1:{hbone}", plaintext: [{plaintext}]}}
-admin: {{address: "127.0.0.1:{admin}", status: "127.0.0.1:{status}", metrics: ["127.0.0.1:{metrics}"]}}
+admin:
+  address: "127.0.0.1:{admin}"
+  status: "127.0.0.1:{status}"
+  metrics: ["127.0.0.1:{metrics}"]
 """
 
 MESH = """\

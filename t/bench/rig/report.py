@@ -44,12 +44,12 @@ def print_level(level, results, seconds, rate):
     pace = f" at {rate:g} requests/s" if rate else ""
     print(f"\n{level.name}: {level.text}{pace}; median of {reps} x {seconds:g} s")
     print(f"  {'':7}{'CPU us/req':>11}{'spread':>18}{'req/s':>10}{'p50 us':>9}{'p99 us':>9}"
-          f"{'cores':>7}{'RSS MB':>8}{'PSS MB':>8}{'up conns':>9}{'errors':>8}")
+          f"{'cores':>7}{'load':>6}{'RSS MB':>8}{'PSS MB':>8}{'up conns':>9}{'errors':>8}")
     for peer, runs in results.items():
         least, most = spread(runs, "cpu")
         print(f"  {peer:7}{middle(runs, 'cpu'):11.2f}{f'{least:.2f}..{most:.2f}':>18}"
               f"{middle(runs, 'rps'):10.0f}{middle(runs, 'p50'):9.0f}{middle(runs, 'p99'):9.0f}"
-              f"{middle(runs, 'cores'):7.2f}{middle(runs, 'rss'):8.1f}{middle(runs, 'pss'):8.1f}"
+              f"{middle(runs, 'cores'):7.2f}{middle(runs, 'load'):6.2f}{middle(runs, 'rss'):8.1f}{middle(runs, 'pss'):8.1f}"
               f"{middle(runs, 'conns'):9.0f}{errors(runs):8d}")
     if "cairn" in results:
         print(f"  cairn's master and guard beside it: {middle(results['cairn'], 'others'):.2f}"

@@ -18,7 +18,7 @@
 #define LISTEN_BACKLOG 4096
 #define TLS_READ_SIZE  (64 * 1024)
 
-static const uint8_t alpn_h2[] = {2, 'h', '2'};
+static const uint8_t alpn_h2[] = { 2, 'h', '2' };
 
 void
 hb_die(const char *format, ...)
@@ -117,13 +117,13 @@ void
 hb_buf_free(hb_buf_t *buf)
 {
     free(buf->data);
-    *buf = (hb_buf_t) {0};
+    *buf = (hb_buf_t) { 0 };
 }
 
 struct sockaddr_in
 hb_address(const char *text)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct sockaddr_in address = { .sin_family = AF_INET };
     char host[64];
     const char *colon = strrchr(text, ':');
 
@@ -255,7 +255,7 @@ hb_link_watch(hb_link_t *link, int epoll, uint32_t events, void *owner)
         return;
     }
 
-    struct epoll_event event = {.events = events, .data.ptr = owner};
+    struct epoll_event event = { .events = events, .data.ptr = owner };
 
     epoll_ctl(epoll, link->events != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, link->fd, &event);
     link->events = events;
@@ -365,5 +365,5 @@ hb_link_close(hb_link_t *link)
     if (link->fd >= 0) {
         close(link->fd);
     }
-    *link = (hb_link_t) {.fd = -1};
+    *link = (hb_link_t) { .fd = -1 };
 }

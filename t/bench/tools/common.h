@@ -43,6 +43,7 @@ uint8_t *hb_buf_room(hb_buf_t *buf, size_t len);
 /* Gives the memory back; the buffer is empty and usable. */
 void hb_buf_free(hb_buf_t *buf);
 
+/* Unread bytes: how many, and where. */
 static inline size_t
 hb_buf_len(const hb_buf_t *buf)
 {
@@ -55,6 +56,7 @@ hb_buf_data(const hb_buf_t *buf)
     return buf->data + buf->at;
 }
 
+/* Appends len bytes. */
 static inline void
 hb_buf_add(hb_buf_t *buf, const void *data, size_t len)
 {
@@ -64,6 +66,7 @@ hb_buf_add(hb_buf_t *buf, const void *data, size_t len)
     }
 }
 
+/* Drops the first len unread bytes; len is at most hb_buf_len(). */
 static inline void
 hb_buf_take(hb_buf_t *buf, size_t len)
 {
@@ -114,6 +117,7 @@ typedef enum {
     HB_IO_CLOSED
 } hb_io_t;
 
+/* Small writes leave at once. */
 void hb_link_nodelay(const hb_link_t *link);
 
 /* Sets the epoll interest; owner comes back as the event's data.ptr. */

@@ -63,7 +63,7 @@ hb_head_scan(const uint8_t *data, size_t len, hb_head_t *head)
     const uint8_t *line = data;
     const uint8_t *end = stop + 2;
 
-    *head = (hb_head_t) {.size = (size_t) (stop - data) + 4};
+    *head = (hb_head_t) { .size = (size_t) (stop - data) + 4 };
 
     while (line < end) {
         const uint8_t *newline = memchr(line, '\n', (size_t) (end - line));
@@ -168,7 +168,7 @@ hb_chunks_feed(hb_chunks_t *chunks, const uint8_t *data, size_t len, uint64_t *b
                 chunks->state = HB_CHUNK_DATA_END;
             }
         } else if (chunk_byte(chunks, data[at++])) {
-            *chunks = (hb_chunks_t) {0};
+            *chunks = (hb_chunks_t) { 0 };
             *end = true;
             return at;
         }

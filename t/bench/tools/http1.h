@@ -23,6 +23,7 @@ typedef enum {
     HB_HEAD_BAD
 } hb_head_rc_t;
 
+/* Looks for a whole head at data; *head is set only on HB_HEAD_WHOLE. */
 hb_head_rc_t hb_head_scan(const uint8_t *data, size_t len, hb_head_t *head);
 
 /*

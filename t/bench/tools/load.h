@@ -246,6 +246,7 @@ void load_conn_mark(load_conn_t *conn);
 /* Counts the error (unless the run is over) and has the connection closed after this event. */
 void load_conn_fail(load_conn_t *conn, uint64_t *counter);
 
+/* Goes on with the connection after what epoll said of its socket. */
 void load_conn_event(load_conn_t *conn, uint32_t events);
 
 /* The end of a turn: sends what is pending, closes what failed. */

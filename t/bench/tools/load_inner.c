@@ -32,7 +32,7 @@ begin_body(load_pipe_t *pipe, const hb_head_t *head)
     pipe->slots->status = head->status;
     pipe->chunked = head->chunked;
     pipe->body_left = head->chunked ? 0 : head->content_len;
-    pipe->chunks = (hb_chunks_t) {0};
+    pipe->chunks = (hb_chunks_t) { 0 };
     pipe->in_body = true;
 }
 
@@ -134,8 +134,8 @@ void
 load_inner_begin(load_pipe_t *pipe)
 {
     static const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INNER_STREAM_WINDOW},
-        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INNER_STREAM_WINDOW },
+        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
     };
 
     if (!load_options.h2) {

@@ -23,20 +23,20 @@ enum {
 };
 
 static const struct option long_options[] = {
-    {"churn", required_argument, NULL, OPT_CHURN},
-    {"rst", no_argument, NULL, OPT_RESET},
-    {"resume", no_argument, NULL, OPT_RESUME},
-    {"hold", required_argument, NULL, OPT_HOLD},
-    {"no-prime", no_argument, NULL, OPT_NO_PRIME},
-    {"expect", required_argument, NULL, OPT_EXPECT},
-    {"expect-size", required_argument, NULL, OPT_EXPECT_SIZE},
-    {"ca", required_argument, NULL, OPT_CA},
-    {"cert", required_argument, NULL, OPT_CERT},
-    {"key", required_argument, NULL, OPT_KEY},
-    {"sni", required_argument, NULL, OPT_SERVER_NAME},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"others", required_argument, NULL, OPT_OTHERS},
-    {NULL, 0, NULL, 0},
+    { "churn", required_argument, NULL, OPT_CHURN },
+    { "rst", no_argument, NULL, OPT_RESET },
+    { "resume", no_argument, NULL, OPT_RESUME },
+    { "hold", required_argument, NULL, OPT_HOLD },
+    { "no-prime", no_argument, NULL, OPT_NO_PRIME },
+    { "expect", required_argument, NULL, OPT_EXPECT },
+    { "expect-size", required_argument, NULL, OPT_EXPECT_SIZE },
+    { "ca", required_argument, NULL, OPT_CA },
+    { "cert", required_argument, NULL, OPT_CERT },
+    { "key", required_argument, NULL, OPT_KEY },
+    { "sni", required_argument, NULL, OPT_SERVER_NAME },
+    { "cpu", required_argument, NULL, OPT_CPU },
+    { "others", required_argument, NULL, OPT_OTHERS },
+    { NULL, 0, NULL, 0 },
 };
 
 load_options_t load_options = {
@@ -63,7 +63,7 @@ usage(void)
            "  -a VIP:PORT        :authority of the CONNECT; repeated: round robin over tunnels\n"
            "  -p PATH -H k=v -X METHOD -b BODY_BYTES -A HOST   the request\n"
            "  -C k=v             a header of the CONNECT\n"
-           "  --churn tunnel|conn  a fresh tunnel or connection for every request; --rst, --resume\n"
+           "  --churn tunnel|conn  a fresh one for every request;  --rst, --resume\n"
            "  --hold SEC         open all, one request each (--no-prime: none), then stay idle\n"
            "  --expect STATUS --expect-size N   what counts as ok\n"
            "  --ca FILE --cert FILE --key FILE --sni NAME\n"
@@ -91,7 +91,7 @@ add_header(load_header_t *headers, size_t *count, char *text)
         usage();
     }
     *equals = '\0';
-    headers[(*count)++] = (load_header_t) {.name = text, .value = equals + 1};
+    headers[(*count)++] = (load_header_t) { .name = text, .value = equals + 1 };
 }
 
 static void
@@ -106,8 +106,8 @@ add_authority(const char *text)
 static void
 read_short(int option, char *value)
 {
-    static const char *const protos[] = {"hbone", "tls", "tcp"};
-    static const char *const inner[] = {"h1", "h2"};
+    static const char *const protos[] = { "hbone", "tls", "tcp" };
+    static const char *const inner[] = { "h1", "h2" };
     load_options_t *o = &load_options;
 
     switch (option) {
@@ -134,7 +134,7 @@ read_short(int option, char *value)
 static void
 read_long(int option, char *value)
 {
-    static const char *const churns[] = {"none", "tunnel", "conn"};
+    static const char *const churns[] = { "none", "tunnel", "conn" };
     load_options_t *o = &load_options;
 
     switch (option) {

@@ -86,7 +86,7 @@ send_connect(load_pipe_t *pipe)
     const char *authority = o->authorities[load_run.connect_count++ % o->authority_count];
     nghttp2_nv headers[LOAD_MAX_HEADERS + 2];
     size_t count = 0;
-    nghttp2_data_provider provider = {.source.ptr = pipe, .read_callback = read_tunnel};
+    nghttp2_data_provider provider = { .source.ptr = pipe, .read_callback = read_tunnel };
 
     headers[count++] = header(":method", "CONNECT");
     headers[count++] = header(":authority", authority);
@@ -280,8 +280,8 @@ void
 load_outer_begin(load_conn_t *conn)
 {
     static const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, OUTER_STREAM_WINDOW},
-        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, OUTER_STREAM_WINDOW },
+        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
     };
 
     nghttp2_session_client_new(&conn->outer, callbacks, conn);

@@ -108,7 +108,7 @@ load_slot_send(load_slot_t *slot)
     slot->bad = false;
 
     if (load_options.h2) {
-        nghttp2_data_provider provider = {.source.ptr = slot, .read_callback = read_body};
+        nghttp2_data_provider provider = { .source.ptr = slot, .read_callback = read_body };
         int32_t id = nghttp2_submit_request(pipe->inner, NULL, h2_headers, h2_header_count,
                                             load_options.body_len != 0 ? &provider : NULL, slot);
 

@@ -48,7 +48,7 @@ digits(const uint8_t *at, const uint8_t *end)
 static plan_t
 plan_for(const uint8_t *path, size_t len)
 {
-    plan_t plan = {.size = default_size, .status = 200};
+    plan_t plan = { .size = default_size, .status = 200 };
 
     if (len > 6 && memcmp(path, "/size/", 6) == 0) {
         plan.size = digits(path + 6, path + len);
@@ -82,7 +82,7 @@ static void
 answer_h1(server_pipe_t *pipe, const uint8_t *line, size_t len)
 {
     const uint8_t *space = memchr(line, ' ', len);
-    plan_t plan = {.size = default_size, .status = 200};
+    plan_t plan = { .size = default_size, .status = 200 };
 
     if (space != NULL) {
         plan = plan_for(space + 1, len - (size_t) (space + 1 - line));
@@ -126,7 +126,7 @@ take_head(server_pipe_t *pipe, const uint8_t *at, const hb_head_t *head)
     if (head->chunked || head->content_len != 0) {
         pipe->chunked = head->chunked;
         pipe->body_left = head->chunked ? 0 : head->content_len;
-        pipe->chunks = (hb_chunks_t) {0};
+        pipe->chunks = (hb_chunks_t) { 0 };
         hb_buf_add(&pipe->request_line, at, head->size < KEPT_LINE ? head->size : KEPT_LINE);
     } else {
         answer_h1(pipe, at, head->size);
@@ -173,7 +173,7 @@ on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *user)
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         request_t *request = hb_alloc(1, sizeof(*request));
 
-        request->plan = (plan_t) {.size = default_size, .status = 200};
+        request->plan = (plan_t) { .size = default_size, .status = 200 };
         nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, request);
     }
     return 0;
@@ -267,7 +267,7 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
         header("x-upstream", app_name),
         header("content-length", size),
     };
-    nghttp2_data_provider provider = {.source.ptr = request, .read_callback = read_answer};
+    nghttp2_data_provider provider = { .source.ptr = request, .read_callback = read_answer };
     int rc = nghttp2_submit_response(session, frame->hd.stream_id, headers, request->grpc ? 4 : 5,
                                      &provider);
 
@@ -289,8 +289,8 @@ static void
 begin_h2(server_pipe_t *pipe)
 {
     static const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INNER_STREAM_WINDOW},
+        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INNER_STREAM_WINDOW },
     };
 
     nghttp2_session_server_new2(&pipe->inner, callbacks, pipe, server_h2_options());
@@ -339,7 +339,7 @@ server_app_init(const char *name, size_t body_size)
     default_size = body_size < MAX_BODY ? body_size : MAX_BODY;
     filler = hb_alloc(MAX_BODY, 1);
     memset(filler, 'y', MAX_BODY);
-    add_h1_head(&default_answer, (plan_t) {.size = default_size, .status = 200});
+    add_h1_head(&default_answer, (plan_t) { .size = default_size, .status = 200 });
     hb_buf_add(&default_answer, filler, default_size);
 
     nghttp2_session_callbacks_new(&callbacks);

@@ -133,8 +133,8 @@ answer_connect(nghttp2_session *session, server_pipe_t *pipe)
     static uint8_t name[] = ":status";
     static uint8_t yes[] = "200";
     static uint8_t no[] = "404";
-    nghttp2_nv status = {name, pipe->connect ? yes : no, 7, 3, NGHTTP2_NV_FLAG_NONE};
-    nghttp2_data_provider provider = {.source.ptr = pipe, .read_callback = read_tunnel};
+    nghttp2_nv status = { name, pipe->connect ? yes : no, 7, 3, NGHTTP2_NV_FLAG_NONE };
+    nghttp2_data_provider provider = { .source.ptr = pipe, .read_callback = read_tunnel };
 
     pipe->answered = true;
     nghttp2_submit_response(session, pipe->stream_id, &status, 1,
@@ -221,8 +221,8 @@ static void
 begin_outer(server_conn_t *conn)
 {
     static const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_TUNNELS},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, OUTER_STREAM_WINDOW},
+        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_TUNNELS },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, OUTER_STREAM_WINDOW },
     };
 
     nghttp2_session_server_new2(&conn->outer, callbacks, conn, options);

@@ -43,7 +43,7 @@ add_listener(const char *address, server_kind_t kind)
     if (listener_count == MAX_LISTENERS) {
         usage();
     }
-    listeners[listener_count++] = (listener_t) {.address = address, .kind = kind};
+    listeners[listener_count++] = (listener_t) { .address = address, .kind = kind };
 }
 
 static bool
@@ -95,10 +95,10 @@ static void
 read_options(int argc, char **argv, hb_tls_files_t *files)
 {
     static const struct option long_options[] = {
-        {"hbone", required_argument, NULL, 'B'}, {"plain", required_argument, NULL, 'P'},
-        {"echo", required_argument, NULL, 'E'},  {"ca", required_argument, NULL, 'A'},
-        {"cert", required_argument, NULL, 'C'},  {"key", required_argument, NULL, 'K'},
-        {"name", required_argument, NULL, 'N'},  {NULL, 0, NULL, 0},
+        { "hbone", required_argument, NULL, 'B' }, { "plain", required_argument, NULL, 'P' },
+        { "echo", required_argument, NULL, 'E' },  { "ca", required_argument, NULL, 'A' },
+        { "cert", required_argument, NULL, 'C' },  { "key", required_argument, NULL, 'K' },
+        { "name", required_argument, NULL, 'N' },  { NULL, 0, NULL, 0 },
     };
     const char *name = "app";
     size_t body_size = DEFAULT_BODY_SIZE;
@@ -126,7 +126,7 @@ read_options(int argc, char **argv, hb_tls_files_t *files)
 int
 main(int argc, char **argv)
 {
-    hb_tls_files_t files = {NULL, NULL, NULL};
+    hb_tls_files_t files = { NULL, NULL, NULL };
     SSL_CTX *tls = NULL;
 
     read_options(argc, argv, &files);
@@ -143,7 +143,7 @@ main(int argc, char **argv)
 
     for (size_t i = 0; i < listener_count; i++) {
         listener_t *listener = &listeners[i];
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = listener};
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = listener };
 
         if (listener->kind == SERVER_HBONE && tls == NULL) {
             usage();

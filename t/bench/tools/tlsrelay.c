@@ -71,7 +71,9 @@ flush_side(side_t *side)
     while (side->up && hb_buf_len(&side->out) != 0) {
         size_t done;
 
-        switch (hb_link_write(&side->link, hb_buf_data(&side->out), hb_buf_len(&side->out), &done)) {
+        switch (hb_link_write(&side->link, hb_buf_data(&side->out), hb_buf_len(&side->out),
+                              &done))
+        {
         case HB_IO_OK:
             hb_buf_take(&side->out, done);
             break;
@@ -189,7 +191,7 @@ static void
 run(int listener)
 {
     struct epoll_event events[MAX_EVENTS];
-    struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event event = { .events = EPOLLIN };
 
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
 
@@ -221,7 +223,7 @@ main(int argc, char **argv)
     upstream = hb_address(args[1]);
 
     if (!plain) {
-        hb_tls_files_t files = {args[2], args[3], args[4]};
+        hb_tls_files_t files = { args[2], args[3], args[4] };
 
         server_tls = hb_tls_server(&files);
         hb_tls_require_h2(server_tls);
