@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * bytes - comparing, searching and reading runs of bytes.  A run of length 0 may have no pointer, so
- * every call of the C library stands behind a length check.
+ * bytes - comparing, searching and reading runs of bytes.  A run of length 0 may have no pointer,
+ * so every call of the C library stands behind a length check.
  */
 
 #include "base/bytes.h"

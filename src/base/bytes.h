@@ -22,7 +22,8 @@ typedef struct {
 #define CN_BYTES_NONE          ((cn_bytes_t) { NULL, 0 })
 
 /* For printf("%.*s", CN_BYTES_ARG(bytes)). */
-#define CN_BYTES_ARG(bytes)    (int) (bytes).len, (const char *) ((bytes).ptr ? (bytes).ptr : (const uint8_t *) "")
+#define CN_BYTES_ARG(bytes) \
+    (int) (bytes).len, (bytes).ptr == NULL ? "" : (const char *) (bytes).ptr
 
 static inline cn_bytes_t
 cn_bytes(const void *ptr, size_t len)
@@ -82,8 +83,8 @@ bool cn_bytes_split(cn_bytes_t bytes, uint8_t separator, cn_bytes_t *head, cn_by
 cn_status_t cn_bytes_to_u64(cn_bytes_t bytes, uint64_t max, uint64_t *value) CN_MUST_USE;
 
 /*
- * A duration as Kubernetes and Go write it: "1h2m3.5s", "250ms", "10us".  Result in µs, rounded up to one when
- * it is above zero.  CN_ERR_SYNTAX, CN_ERR_RANGE.
+ * A duration as Kubernetes and Go write it: "1h2m3.5s", "250ms", "10us".  Result in µs, rounded up
+ * to one when it is above zero.  CN_ERR_SYNTAX, CN_ERR_RANGE.
  */
 cn_status_t cn_bytes_to_duration_us(cn_bytes_t bytes, uint64_t *us) CN_MUST_USE;
 
@@ -93,8 +94,8 @@ cn_status_t cn_bytes_to_duration_us(cn_bytes_t bytes, uint64_t *us) CN_MUST_USE;
 size_t cn_u64_print(uint64_t value, char *out);
 
 /*
- * Copies bytes to out with every octet outside 0x20..0x7e and '"', '\\' as \xHH, cut to fit size including
- * a NUL.  For logs: what a peer sent never reaches a terminal raw.  Returns out.
+ * Copies bytes to out with every octet outside 0x20..0x7e and '"', '\\' as \xHH, cut to fit size
+ * including a NUL.  For logs: what a peer sent never reaches a terminal raw.  Returns out.
  */
 const char *cn_bytes_escape(cn_bytes_t bytes, char *out, size_t size);
 

@@ -23,7 +23,7 @@ typedef struct cn_doc_s cn_doc_t;
 struct cn_doc_s {
     cn_doc_kind_t  kind;
     bool           quoted;      /* a quoted scalar is a string whatever it looks like */
-    bool           used;        /* a reader has looked at it: what is left unused is an unknown field */
+    bool           used;        /* somebody looked at it; what stays unused is an unknown field */
     uint32_t       line;        /* 1 is the first */
     uint32_t       column;      /* 1 is the first */
     const char    *file;        /* the pool's, as the user named it */
@@ -34,8 +34,9 @@ struct cn_doc_s {
     uint32_t       count;       /* items */
 };
 
-#define CN_DOC_EACH(node, item) \
-    for (cn_doc_t *item = ((node) && (node)->kind >= CN_DOC_SEQUENCE) ? (node)->first : NULL; item != NULL; item = item->next)
+#define CN_DOC_EACH(node, item)                                                         \
+    for (cn_doc_t *item = (node) && (node)->kind >= CN_DOC_SEQUENCE ? (node)->first : NULL; \
+         item != NULL; item = item->next)
 
 /* The value under key, marked used; NULL when absent, null or node is NULL or no mapping. */
 cn_doc_t *cn_doc_get(cn_doc_t *node, const char *key);
@@ -44,11 +45,14 @@ cn_doc_t *cn_doc_get(cn_doc_t *node, const char *key);
 cn_doc_t *cn_doc_path(cn_doc_t *node, const char *path);
 
 /*
- * Scalars, with the types that Kubernetes' YAML reader gives them: a plain true, yes, on is a bool and a
- * plain 5 or 1e3 a number, neither is a string; what is quoted is a string only.  A number with a
- * leading zero is none (octal to some readers).  CN_ERR_SYNTAX: not of that type; CN_ERR_RANGE: out of min..max. */
+ * Scalars, with the types that Kubernetes' YAML reader gives them: a plain true, yes, on is a bool
+ * and a plain 5 or 1e3 a number, neither is a string; what is quoted is a string only.  A number
+ * with a leading zero is none (octal to some readers).  CN_ERR_SYNTAX: not of that type;
+ * CN_ERR_RANGE: out of min..max.
+ */
 cn_status_t cn_doc_bool(const cn_doc_t *node, bool *value) CN_MUST_USE;
-cn_status_t cn_doc_u64(const cn_doc_t *node, uint64_t min, uint64_t max, uint64_t *value) CN_MUST_USE;
+cn_status_t cn_doc_u64(const cn_doc_t *node, uint64_t min, uint64_t max, uint64_t *value)
+    CN_MUST_USE;
 cn_status_t cn_doc_double(const cn_doc_t *node, double *value) CN_MUST_USE;
 cn_status_t cn_doc_string(const cn_doc_t *node, cn_bytes_t *value) CN_MUST_USE;
 
@@ -56,8 +60,8 @@ cn_status_t cn_doc_string(const cn_doc_t *node, cn_bytes_t *value) CN_MUST_USE;
 void cn_doc_use_all(cn_doc_t *node);
 
 /*
- * The first node below root that nobody used, in file order; NULL when none is left.  The items of a used
- * sequence count as used, their fields do not.
+ * The first node below root that nobody used, in file order; NULL when none is left.  The items of
+ * a used sequence count as used, their fields do not.
  */
 cn_doc_t *cn_doc_unused(cn_doc_t *root);
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* hash - XXH3.  cn_hash() is the same on every machine (tables, checksums); peers' keys go through map.h. */
+/*
+ * hash - XXH3.  cn_hash() is the same on every machine (tables, checksums); peers' keys go through
+ * map.h.
+ */
 
 #ifndef CN_BASE_HASH_H
 #define CN_BASE_HASH_H

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* list - an intrusive doubly linked ring.  A link belongs to one list at a time; the list owns nothing. */
+/*
+ * list - an intrusive doubly linked ring.  A link belongs to one list at a time; the list owns
+ * nothing.
+ */
 
 #ifndef CN_BASE_LIST_H
 #define CN_BASE_LIST_H
@@ -35,6 +38,7 @@ cn_list_linked(const cn_list_t *link)
     return link->next != NULL && link->next != link;
 }
 
+/* Puts a link that is in no list at the end. */
 static inline void
 cn_list_append(cn_list_t *list, cn_list_t *link)
 {

@@ -3,8 +3,9 @@
 /*
  * log - "2026-01-02T03:04:05.678Z [warn] worker 0 area: verb-phrase: key=value".
  *
- * Repeats are known by the address of their format string.  A small table holds the messages of the
- * current second; where it is full of busy ones, a message goes out unlimited rather than not at all.
+ * Repeats are known by the address of their format string.  A small table holds the messages of
+ * the current second; where it is full of busy ones, a message goes out unlimited rather than not
+ * at all.
  */
 
 #include "base/log.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * log - one line an event: time, level, process, area, "verb-phrase: key=value".  error: someone must act;
- * warn: we coped; info: state changed; debug: compiled out unless configured --with-debug.  A write never blocks:
- * the sink of a worker is its ring in the slab, of a client program standard error.  The same
- * message (by its format string) more than 5 times a second is counted and told once a second.
+ * log - one line an event: time, level, process, area, "verb-phrase: key=value".  error: someone
+ * must act; warn: we coped; info: state changed; debug: compiled out unless configured
+ * --with-debug.  A write never blocks: the sink of a worker is its ring in the slab, of a client
+ * program standard error.  The same message (by its format string) more than 5 times a second is
+ * counted and told once a second.
  */
 
 #ifndef CN_BASE_LOG_H
@@ -23,7 +24,10 @@ typedef enum {
 /* line ends with '\n' and is borrowed for the call. */
 typedef void (*cn_log_sink_t)(void *context, cn_bytes_t line);
 
-/* Where lines go from now on; NULL: standard error.  who: "guard", "master", "worker 0"; a static string. */
+/*
+ * Where lines go from now on; NULL: standard error.  who: "guard", "master", "worker 0"; a static
+ * string.
+ */
 void cn_log_open(const char *who, cn_log_sink_t sink, void *context);
 void cn_log_set_level(cn_log_level_t level);
 cn_log_level_t cn_log_get_level(void);
@@ -34,7 +38,10 @@ cn_status_t cn_log_parse_level(cn_bytes_t name, cn_log_level_t *level) CN_MUST_U
 /* Lines longer than 4096 octets are cut.  What a peer sent goes through cn_bytes_escape() first. */
 void cn_log_write(cn_log_level_t level, const char *area, const char *format, ...) CN_PRINTF(3, 4);
 
-/* Tells now what was held back in past seconds.  The loop calls it; a process calls it before it exits. */
+/*
+ * Tells now what was held back in past seconds.  The loop calls it; a process calls it before it
+ * exits.
+ */
 void cn_log_flush(void);
 
 #define cn_log(level, area, ...)                               \

@@ -6,8 +6,8 @@
  *   slots    [ . | 2 | . | x | 0 | . | 1 | . ]    index + 1 of an entry, 0: empty, x: was removed
  *   entries  [ a | b | (removed) | c | ...   ]    value NULL: removed
  *
- * A lookup probes slots linearly until an empty one.  Removed entries and slots are dropped only when
- * a set needs room, so that a walk survives removals.
+ * A lookup probes slots linearly until an empty one.  Removed entries and slots are dropped only
+ * when a set needs room, so that a walk survives removals.
  */
 
 #include "base/map.h"

@@ -19,7 +19,9 @@ void cn_map_destroy(cn_map_t *map);
 /* A map that its pool destroys. */
 cn_map_t *cn_map_create_in(cn_pool_t *pool) CN_MUST_USE;
 
-/* Sets key to value (not NULL); the key's octets are copied.  CN_ERR_MEMORY: the map is as it was. */
+/*
+ * Sets key to value (not NULL); the key's octets are copied.  CN_ERR_MEMORY: the map is as it was.
+ */
 cn_status_t cn_map_set(cn_map_t *map, cn_bytes_t key, void *value) CN_MUST_USE;
 
 /* NULL when absent. */
@@ -30,8 +32,8 @@ void *cn_map_remove(cn_map_t *map, cn_bytes_t key);
 size_t cn_map_count(const cn_map_t *map);
 
 /*
- * Walks in insertion order: start with *at = 0; false at the end.  The map must not change meanwhile
- * but for the removal of the item just given.
+ * Walks in insertion order: start with *at = 0; false at the end.  The map must not change
+ * meanwhile but for the removal of the item just given.
  */
 bool cn_map_next(const cn_map_t *map, size_t *at, cn_bytes_t *key, void **value);
 

@@ -3,13 +3,13 @@
 /*
  * pool - the heap, accounts, block free lists, pools.
  *
- *   pool ──▶ chunk (current) ──▶ chunk ──▶ ... ──▶ first chunk, which holds the pool itself
+ *   pool --> chunk (current) --> chunk --> ... --> first chunk, which holds the pool itself
  *            [next|size| used ... pos      end]
  *
- * A chunk is a block.  What does not fit the next chunk gets one of its own, linked behind the current
- * one, so that the current one's room stays in use.  Under AddressSanitizer there are no free lists,
- * and the unused part of a chunk and a gap after each item are poisoned, so that it sees an overrun
- * inside a pool as it does on the heap.
+ * A chunk is a block.  What does not fit the next chunk gets one of its own, linked behind the
+ * current one, so that the current one's room stays in use.  Under AddressSanitizer there are no
+ * free lists, and the unused part of a chunk and a gap after each item are poisoned, so that it
+ * sees an overrun inside a pool as it does on the heap.
  */
 
 #include "base/pool.h"
@@ -48,7 +48,7 @@
 
 #define BLOCK_MIN_SHIFT   8                     /* classes: 256 << i, and the slack */
 #define BLOCK_CLASSES     9                     /* up to 64 KiB */
-#define BLOCK_SLACK       32                    /* so that 2^n bytes and a small head fit one class */
+#define BLOCK_SLACK       32                    /* so that 2^n bytes and a head fit one class */
 #define FREE_BYTES_MAX    (2u * 1024 * 1024)    /* what the free lists of a process may hold */
 
 #define CHUNK_MAX         65536

@@ -36,8 +36,9 @@ void cn_free(void *ptr);
 
 /*
  * Blocks up to 64 KiB come from free lists of the process, so that what comes and goes with every
- * request costs no call of the heap.  *size: in, what is needed; out, what the block holds (at least
- * that; under AddressSanitizer exactly that).  NULL when memory is spent.  cn_block_put() wants either size back.
+ * request costs no call of the heap.  *size: in, what is needed; out, what the block holds (at
+ * least that; under AddressSanitizer exactly that).  NULL when memory is spent.  cn_block_put()
+ * wants either size back.
  */
 void *cn_block_get(size_t *size) CN_MUST_USE;
 void cn_block_put(void *block, size_t size);
@@ -54,9 +55,9 @@ cn_status_t cn_size_mul(size_t a, size_t b, size_t *product) CN_MUST_USE;
 typedef struct cn_pool_s cn_pool_t;
 
 /*
- * first_size: bytes of the first chunk, itself included; later chunks double up to 64 KiB.  account may
- * be NULL; it outlives the pool.  NULL when memory or the account's budget is spent.  Small chunks
- * come from a free list of the process.
+ * first_size: bytes of the first chunk, itself included; later chunks double up to 64 KiB.
+ * account may be NULL; it outlives the pool.  NULL when memory or the account's budget is spent.
+ * Small chunks come from a free list of the process.
  */
 cn_pool_t *cn_pool_create(size_t first_size, cn_account_t *account) CN_MUST_USE;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * random - xoshiro256++ for choices (which endpoint, is this request delayed); getrandom(2) for what
- * nobody may guess.  A forked child must not repeat its parent's draws, so it starts anew.
+ * random - xoshiro256++ for choices (which endpoint, is this request delayed); getrandom(2) for
+ * what nobody may guess.  A forked child must not repeat its parent's draws, so it starts anew.
  */
 
 #include "base/random.h"

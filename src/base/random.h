@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* random - a fast generator per process for choices, and the kernel's for secrets and identifiers. */
+/*
+ * random - a fast generator per process for choices, and the kernel's for secrets and identifiers.
+ */
 
 #ifndef CN_BASE_RANDOM_H
 #define CN_BASE_RANDOM_H

@@ -3,9 +3,9 @@
 /*
  * slice - reference-counted buffers and queues of views into them.
  *
- * A chain's ring is a power of two of slices and exists only while the chain is not empty.  The spare
- * room of a chain's last buffer is filled only while the chain holds the buffer's one reference:
- * then nobody else can see, or be filling, the octets behind the last slice.
+ * A chain's ring is a power of two of slices and exists only while the chain is not empty.  The
+ * spare room of a chain's last buffer is filled only while the chain holds the buffer's one
+ * reference: then nobody else can see, or be filling, the octets behind the last slice.
  */
 
 #include "base/slice.h"

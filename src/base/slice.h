@@ -12,7 +12,7 @@
 
 #include "base/pool.h"
 
-#define CN_SLICE_PIN_MIN  2048          /* bytes; below it a slice is copied out of a large buffer */
+#define CN_SLICE_PIN_MIN  2048          /* bytes; a shorter slice is copied out of a large buffer */
 
 typedef struct {
     cn_account_t  *account;             /* charged with capacity; NULL: none */
@@ -27,9 +27,13 @@ typedef struct {
     size_t          len;
 } cn_slice_t;
 
-/* A buffer of at least capacity octets with one reference; NULL when memory or the account's budget is spent. */
+/*
+ * A buffer of at least capacity octets with one reference; NULL when memory or the account's
+ * budget is spent.
+ */
 cn_buf_t *cn_buf_create(size_t capacity, cn_account_t *account) CN_MUST_USE;
 
+/* One reference more; NULL does nothing. */
 static inline cn_buf_t *
 cn_buf_ref(cn_buf_t *buf)
 {
@@ -74,8 +78,8 @@ cn_slice_bytes(const cn_slice_t *slice)
 cn_status_t cn_slice_copy(cn_bytes_t bytes, cn_account_t *account, cn_slice_t *slice) CN_MUST_USE;
 
 /*
- * Replaces a short slice of a large buffer with a copy; a long one is left.  CN_ERR_MEMORY: the slice
- * is as it was.
+ * Replaces a short slice of a large buffer with a copy; a long one is left.  CN_ERR_MEMORY: the
+ * slice is as it was.
  */
 cn_status_t cn_slice_compact(cn_slice_t *slice, cn_account_t *account) CN_MUST_USE;
 

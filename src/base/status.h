@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * status - how a call ends.  Every call that can fail returns a cn_status_t, and a caller that drops
- * one does not compile.  A broken invariant is no status: CN_BUG_ON() prints it and aborts the
- * process, which the guard replaces.
+ * status - how a call ends.  Every call that can fail returns a cn_status_t, and a caller that
+ * drops one does not compile.  A broken invariant is no status: CN_BUG_ON() prints it and aborts
+ * the process, which the guard replaces.
  */
 
 #ifndef CN_BASE_STATUS_H
@@ -15,7 +15,7 @@
 
 typedef enum {
     CN_OK = 0,
-    CN_AGAIN,                   /* not now: an event will tell, or the input has ended between items */
+    CN_AGAIN,                   /* not now: an event will tell; or the input ended between items */
     CN_ERR_MEMORY,              /* an allocation failed or a memory budget is spent */
     CN_ERR_SYNTAX,              /* the bytes are not what the format allows */
     CN_ERR_RANGE,               /* well-formed, but a value out of its range */

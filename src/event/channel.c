@@ -233,7 +233,10 @@ send_queued(cn_channel_t *channel)
 }
 
 
-/* Takes the descriptors that came with a packet; more than fit were closed by the kernel and flagged. */
+/*
+ * Takes the descriptors that came with a packet; more than fit were closed by the kernel and
+ * flagged.
+ */
 static void
 take_fds(struct msghdr *header, cn_channel_message_t *message)
 {
@@ -256,7 +259,10 @@ take_fds(struct msghdr *header, cn_channel_message_t *message)
 }
 
 
-/* CN_AGAIN: no packet waits.  CN_ERR_CLOSED: the end.  CN_ERR_SYNTAX: rubbish; fds may be set in each. */
+/*
+ * CN_AGAIN: no packet waits.  CN_ERR_CLOSED: the end.  CN_ERR_SYNTAX: rubbish; fds may be set in
+ * each.
+ */
 static cn_status_t
 receive(int fd, cn_channel_message_t *message)
 {

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * loop - epoll, the phases of a turn, and the timer wheel.
- *
- * The wheel has one level for each 6 bits of a time in ms.  A timer hangs at the level of the highest
- * bits in which its time differs from the wheel's, in the slot that those bits of its time name:
- *
- *   wheel time   ... | 000010 | 110001 |          level 0: due within this run of 64 ms, by the ms
- *   timer        ... | 000101 | 001100 |   ──▶    level 1, slot 5: moves to level 0 when time gets there
- *
- * So every timer of a lower level is due before every one of a higher, a level's first used slot is
- * its next, and a timer moves down at most once a level.  A bitmap a level tells which slots are
- * used; a cancelled timer leaves its bit, which the next search clears.
- */
+/* loop - epoll, and the phases of a turn. */
 
 #include "event/loop.h"
+
+#include "event/wheel.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,38 +15,26 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define LEVEL_BITS      6
-#define LEVEL_SLOTS     64
-#define LEVELS          11              /* 66 bits: any time has a place */
 #define DELAY_MAX       ((uint64_t) 1 << 40)    /* ms; 34 years */
-#define NEVER           UINT64_MAX
 
 #define EVENTS_MAX      256             /* of one epoll_wait */
 #define TASKS_MAX       16384           /* tasks of a turn's ready and gather phases */
 #define TASKS_TIME_US   3000            /* and about how long they may take */
 #define TASKS_PER_LOOK  32              /* tasks between two looks at the clock */
 
-typedef struct {
-    uint64_t   used;                    /* bit i: slots[i] may hold timers */
-    cn_list_t  slots[LEVEL_SLOTS];
-} level_t;
-
 struct cn_loop_s {
     int                 epoll_fd;
     bool                stopping;
     cn_list_t           phases[CN_PHASE_COUNT];
     uint32_t            budget;         /* tasks that this turn may still run */
-    uint64_t            tasks_since_us; /* when this turn's tasks first looked at the clock; 0: not yet */
+    uint64_t            tasks_since_us; /* the first look at the clock among tasks; 0: none yet */
     uint64_t            log_second;
     cn_loop_stats_t     stats;
 
     int                 event_at;       /* of events, the one being told */
     int                 event_count;
     struct epoll_event  events[EVENTS_MAX];
-
-    uint64_t            wheel_ms;       /* timers up to it have been taken out */
-    cn_list_t           due;            /* taken out or set for now: they run in the next timers phase */
-    level_t             levels[LEVELS];
+    cn_wheel_t          wheel;
 };
 
 
@@ -77,29 +55,13 @@ cn_loop_create(void)
     }
 
     cn_clock_update();
-    loop->wheel_ms = cn_clock_ms();
-    cn_list_init(&loop->due);
+    cn_wheel_init(&loop->wheel, cn_clock_ms());
 
     for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
         cn_list_init(&loop->phases[i]);
     }
 
-    for (size_t i = 0; i < LEVELS; i++) {
-        for (size_t j = 0; j < LEVEL_SLOTS; j++) {
-            cn_list_init(&loop->levels[i].slots[j]);
-        }
-    }
-
     return loop;
-}
-
-
-static void
-list_unlink_all(cn_list_t *list)
-{
-    while (!cn_list_empty(list)) {
-        cn_list_remove(list->next);
-    }
 }
 
 
@@ -112,187 +74,30 @@ cn_loop_destroy(cn_loop_t *loop)
 
     /* an owner that outlives the loop may still cancel what it had here */
     for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
-        list_unlink_all(&loop->phases[i]);
-    }
-
-    list_unlink_all(&loop->due);
-
-    for (size_t i = 0; i < LEVELS; i++) {
-        for (size_t j = 0; j < LEVEL_SLOTS; j++) {
-            list_unlink_all(&loop->levels[i].slots[j]);
+        while (!cn_list_empty(&loop->phases[i])) {
+            cn_list_remove(loop->phases[i].next);
         }
     }
+
+    cn_wheel_clear(&loop->wheel);
 
     (void) close(loop->epoll_fd);
     cn_free(loop);
 }
 
 
-static inline unsigned
-highest_bit(uint64_t value)
-{
-    return 63u - (unsigned) __builtin_clzll(value);
-}
-
-
-/*
- * Where a timer hangs: its deadline rounded up to less than 1 % of what is left, so that timers of
- * about the same time share one wake-up.
- */
-static uint64_t
-slot_time(uint64_t deadline_ms)
-{
-    uint64_t  now_ms = cn_clock_ms();
-    uint64_t  left = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-    uint64_t  mask;
-
-    if (left < 256) {
-        return deadline_ms;
-    }
-
-    mask = ((uint64_t) 1 << (highest_bit(left) - 7)) - 1;
-
-    return (deadline_ms + mask) & ~mask;
-}
-
-
-/* Hangs an unlinked timer by its slot_ms. */
-static void
-wheel_hang(cn_loop_t *loop, cn_timer_t *timer)
-{
-    uint64_t  at = timer->slot_ms;
-    unsigned  level, slot;
-
-    if (at <= loop->wheel_ms) {
-        cn_list_append(&loop->due, &timer->link);
-        return;
-    }
-
-    level = highest_bit(at ^ loop->wheel_ms) / LEVEL_BITS;
-    slot = (unsigned) (at >> (level * LEVEL_BITS)) & (LEVEL_SLOTS - 1);
-
-    loop->levels[level].used |= (uint64_t) 1 << slot;
-    cn_list_append(&loop->levels[level].slots[slot], &timer->link);
-}
-
-
-/* The next time at which the wheel has something to do, and its slot; NEVER when it is empty. */
-static uint64_t
-wheel_next(cn_loop_t *loop, unsigned *at_level, unsigned *at_slot)
-{
-    for (unsigned i = 0; i < LEVELS; i++) {
-        level_t  *level = &loop->levels[i];
-
-        while (level->used != 0) {
-            unsigned  slot = (unsigned) __builtin_ctzll(level->used);
-            unsigned  shift = i * LEVEL_BITS;
-            uint64_t  above;
-
-            if (cn_list_empty(&level->slots[slot])) {
-                level->used &= level->used - 1;
-                continue;
-            }
-
-            above = shift + LEVEL_BITS >= 64 ? 0 : ~(uint64_t) 0 << (shift + LEVEL_BITS);
-            *at_level = i;
-            *at_slot = slot;
-
-            return (loop->wheel_ms & above) | ((uint64_t) slot << shift);
-        }
-    }
-
-    return NEVER;
-}
-
-
-/* Advances the wheel to now: what is due goes to loop->due, what was put off is hung again. */
-static void
-wheel_advance(cn_loop_t *loop, uint64_t now_ms)
-{
-    cn_list_t  taken;
-    unsigned   level = 0, slot = 0;
-    uint64_t   at;
-
-    cn_list_init(&taken);
-
-    while ((at = wheel_next(loop, &level, &slot)) <= now_ms) {
-        loop->wheel_ms = at;
-        loop->levels[level].used &= ~((uint64_t) 1 << slot);
-        cn_list_splice(&taken, &loop->levels[level].slots[slot]);
-
-        while (!cn_list_empty(&taken)) {
-            cn_timer_t  *timer = CN_LIST_ITEM(taken.next, cn_timer_t, link);
-
-            cn_list_remove(&timer->link);
-
-            if (timer->deadline_ms > timer->slot_ms) {
-                timer->slot_ms = slot_time(timer->deadline_ms);
-            }
-
-            wheel_hang(loop, timer);
-        }
-    }
-
-    if (loop->wheel_ms < now_ms) {
-        loop->wheel_ms = now_ms;
-    }
-}
-
-
-static void
-run_timers(cn_loop_t *loop)
-{
-    uint64_t   now_ms = cn_clock_ms();
-    cn_list_t  firing;
-
-    wheel_advance(loop, now_ms);
-
-    /* those that are set meanwhile to run at once run in the next turn */
-    cn_list_init(&firing);
-    cn_list_splice(&firing, &loop->due);
-
-    while (!cn_list_empty(&firing)) {
-        cn_timer_t  *timer = CN_LIST_ITEM(firing.next, cn_timer_t, link);
-
-        cn_list_remove(&timer->link);
-
-        if (timer->deadline_ms > now_ms) {
-            timer->slot_ms = slot_time(timer->deadline_ms);
-            wheel_hang(loop, timer);
-            continue;
-        }
-
-        timer->run(timer);
-    }
-}
-
-
 void
 cn_timer_set(cn_loop_t *loop, cn_timer_t *timer, uint64_t delay_ms)
 {
-    uint64_t  slot_ms;
+    uint64_t  deadline_ms = cn_clock_ms();
 
-    if (delay_ms == 0) {
-        timer->deadline_ms = cn_clock_ms();
-
-    } else {
+    if (delay_ms > 0) {
         /* the part of a millisecond that has passed already counts as not passed: never early */
-        timer->deadline_ms = (cn_clock_us() + 999) / 1000
-                             + (delay_ms > DELAY_MAX ? DELAY_MAX : delay_ms);
+        deadline_ms = (cn_clock_us() + 999) / 1000
+                      + (delay_ms > DELAY_MAX ? DELAY_MAX : delay_ms);
     }
 
-    slot_ms = slot_time(timer->deadline_ms);
-
-    if (cn_timer_armed(timer)) {
-        if (timer->slot_ms <= slot_ms) {
-            return;                     /* it is looked at in time, and then hung by its deadline */
-        }
-
-        cn_list_remove(&timer->link);
-    }
-
-    timer->slot_ms = slot_ms;
-    wheel_hang(loop, timer);
+    cn_wheel_set(&loop->wheel, timer, deadline_ms, cn_clock_ms());
 }
 
 
@@ -363,7 +168,9 @@ run_ready(cn_loop_t *loop)
 }
 
 
-/* Each task that waits to gather now, whatever the budget is: ready tasks must not starve output. */
+/*
+ * Each task that waits to gather now, whatever the budget is: ready tasks must not starve output.
+ */
 static void
 run_gather(cn_loop_t *loop)
 {
@@ -380,8 +187,8 @@ run_gather(cn_loop_t *loop)
 
 
 /*
- * Runs all of a phase, whatever the budget is: what was gathered must be written and what was closed must
- * be freed.  A task may post others to its own phase, but not itself without end.
+ * Runs all of a phase, whatever the budget is: what was gathered must be written and what was
+ * closed must be freed.  A task may post others to its own phase, but not itself without end.
  */
 static void
 run_all(cn_loop_t *loop, cn_turn_phase_t phase)
@@ -439,7 +246,6 @@ tell_watches(cn_loop_t *loop)
 static int
 wait_time(cn_loop_t *loop, uint32_t max_ms)
 {
-    unsigned  level, slot;
     uint64_t  next_ms, now_us, left_ms;
 
     for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
@@ -448,13 +254,13 @@ wait_time(cn_loop_t *loop, uint32_t max_ms)
         }
     }
 
-    if (!cn_list_empty(&loop->due) || max_ms == 0) {
+    next_ms = max_ms == 0 ? 0 : cn_wheel_next(&loop->wheel);
+
+    if (next_ms == 0) {
         return 0;
     }
 
-    next_ms = wheel_next(loop, &level, &slot);
-
-    if (next_ms == NEVER) {
+    if (next_ms == CN_WHEEL_NEVER) {
         return max_ms > INT32_MAX ? -1 : (int) max_ms;
     }
 
@@ -500,7 +306,7 @@ cn_loop_turn(cn_loop_t *loop, uint32_t wait_ms)
 
     look_at_second(loop);
     tell_watches(loop);
-    run_timers(loop);
+    cn_wheel_run(&loop->wheel, cn_clock_ms());
     run_phases(loop);
 
     busy_us = cn_clock_us_now() - start_us;

@@ -11,9 +11,9 @@
  *   write    sockets with bytes queued write them, one system call each
  *   free     what was closed in this turn is freed
  *
- * Calls go down, events go up: a call down never raises an event before it returns.  What it has to
- * tell, it puts in the ready queue.  ready and gather repeat until both are empty before write runs.
- * One loop per process, one thread.
+ * Calls go down, events go up: a call down never raises an event before it returns.  What it has
+ * to tell, it puts in the ready queue.  ready and gather repeat until both are empty before write
+ * runs.  One loop per process, one thread.
  */
 
 #ifndef CN_EVENT_LOOP_H
@@ -55,14 +55,15 @@ struct cn_timer_s {
 #define CN_READABLE  1u
 #define CN_WRITABLE  2u
 /*
- * EPOLLHUP and EPOLLERR are always reported; EPOLLRDHUP, a half-close, while CN_READABLE or CN_HANGUP is
- * wanted and the watch is not exclusive: level-triggered, it would else wake a paused reader in every turn.
+ * EPOLLHUP and EPOLLERR are always reported; EPOLLRDHUP, a half-close, while CN_READABLE or
+ * CN_HANGUP is wanted and the watch is not exclusive: level-triggered, it would else wake a paused
+ * reader in every turn.
  */
 #define CN_HANGUP    4u
 
 struct cn_watch_s {
     int         fd;             /* the owner's: the watch does not close it */
-    unsigned    want;           /* CN_READABLE | CN_WRITABLE, as registered (level-triggered); 0 at first */
+    unsigned    want;           /* CN_* as registered, level-triggered; 0 at first */
     bool        exclusive;      /* EPOLLEXCLUSIVE: set before the first cn_watch_set() */
     void      (*ready)(cn_watch_t *watch, unsigned events);
 };
@@ -77,7 +78,10 @@ typedef struct {
 cn_loop_t *cn_loop_create(void) CN_MUST_USE;
 void cn_loop_destroy(cn_loop_t *loop);
 
-/* Runs turns until cn_loop_stop().  before_wait (may be NULL) is called once a turn before the wait: heartbeats. */
+/*
+ * Runs turns until cn_loop_stop().  before_wait (may be NULL) is called once a turn before the
+ * wait: heartbeats.
+ */
 void cn_loop_run(cn_loop_t *loop, void (*before_wait)(void *arg), void *arg);
 void cn_loop_stop(cn_loop_t *loop);
 
@@ -90,7 +94,9 @@ void cn_loop_post(cn_loop_t *loop, cn_turn_phase_t phase, cn_task_t *task);
 /* Takes a queued task out; an idle one is left alone. */
 void cn_task_cancel(cn_task_t *task);
 
-/* Arms timer to run in delay_ms (0: next turn), or moves it.  The owner cancels it before it dies. */
+/*
+ * Arms timer to run in delay_ms (0: next turn), or moves it.  The owner cancels it before it dies.
+ */
 void cn_timer_set(cn_loop_t *loop, cn_timer_t *timer, uint64_t delay_ms);
 void cn_timer_cancel(cn_timer_t *timer);
 static inline bool
@@ -105,6 +111,7 @@ cn_status_t cn_watch_set(cn_loop_t *loop, cn_watch_t *watch, unsigned want) CN_M
 /* Removes it; no event of this turn reaches it any more.  Call before close(fd). */
 void cn_watch_remove(cn_loop_t *loop, cn_watch_t *watch);
 
+/* Lives as long as the loop. */
 const cn_loop_stats_t *cn_loop_stats(const cn_loop_t *loop);
 void cn_loop_reset_longest(cn_loop_t *loop);
 

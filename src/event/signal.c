@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* signal - blocked signals read from a signalfd.  A child inherits the mask and must clear it before exec. */
+/*
+ * signal - blocked signals read from a signalfd.  A child inherits the mask and must clear it
+ * before exec.
+ */
 
 #include "event/signal.h"
 

@@ -297,7 +297,7 @@ bind_source(int fd, const cn_address_t *source)
     kernel_address_t  kernel;
     socklen_t         len = to_kernel(source, &kernel);
 
-    /* without a port to keep, let connect() choose it: that allows one port for many destinations */
+    /* let connect() choose the port: then one can serve many destinations */
     if (source->port == 0 && turn_on(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT) != 0) {
         return -1;
     }
