@@ -32,7 +32,6 @@ kind: Namespace
 metadata:
   name: default
   labels:
-    istio.io/dataplane-mode: ambient
     istio.io/use-waypoint: waypoint
 ---
 apiVersion: gateway.networking.k8s.io/v1

@@ -109,6 +109,8 @@ class Rig:
 
         if proxy.process.poll() is not None or sorted(proxy.counted()) != sorted(counted):
             proxy.fail("a process ended under load")
+        if result["ok"] == 0:
+            proxy.fail("answered no request of the run: " + json.dumps(result["errors"]))
         pids = proxy.pids()
         result["all_rss_kb"] = processes.rss_kb(pids)
         result["all_pss_kb"] = processes.pss_kb(pids)

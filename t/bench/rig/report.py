@@ -32,6 +32,11 @@ def errors(results):
     return sum(sum(result["errors"].values()) for result in results)
 
 
+def keeps_up(runs, rate):
+    """Whether an open loop's rate was served; if not, its latency is the length of a queue."""
+    return not rate or middle(runs, "rps") >= 0.98 * rate
+
+
 def ratio(ours, theirs, figure):
     """Median, least and greatest of the ratios within the pairs; None without a figure."""
     pairs = [(FIGURES[figure](a), FIGURES[figure](b)) for a, b in zip(ours, theirs)]
@@ -49,14 +54,18 @@ def print_level(level, results, seconds, rate):
         least, most = spread(runs, "cpu")
         print(f"  {peer:7}{middle(runs, 'cpu'):11.2f}{f'{least:.2f}..{most:.2f}':>18}"
               f"{middle(runs, 'rps'):10.0f}{middle(runs, 'p50'):9.0f}{middle(runs, 'p99'):9.0f}"
-              f"{middle(runs, 'cores'):7.2f}{middle(runs, 'load'):6.2f}{middle(runs, 'rss'):8.1f}{middle(runs, 'pss'):8.1f}"
+              f"{middle(runs, 'cores'):7.2f}{middle(runs, 'load'):6.2f}"
+              f"{middle(runs, 'rss'):8.1f}{middle(runs, 'pss'):8.1f}"
               f"{middle(runs, 'conns'):9.0f}{errors(runs):8d}")
+    for peer, runs in results.items():
+        if not keeps_up(runs, rate):
+            print(f"  {peer} did not keep up with the rate: its latency is that of a queue")
     if "cairn" in results:
         print(f"  cairn's master and guard beside it: {middle(results['cairn'], 'others'):.2f}"
               " us/req")
 
 
-def print_ratios(level, results):
+def print_ratios(level, results, rate):
     """cairn beside each peer; returns whether every limit is kept."""
     kept = True
     ours = results.get("cairn")
@@ -72,7 +81,10 @@ def print_ratios(level, results):
         print(f"  cairn / {peer}: " + ", ".join(parts))
         for limit_peer, figure, most in level.limits:
             found = ratio(ours, theirs, figure) if limit_peer == peer else None
-            if found:
+            if found and not (keeps_up(ours, rate) and keeps_up(theirs, rate)):
+                print(f"  limit: {figure} / {peer}'s, at most {most:.3f}: not judged, see above")
+                kept = False
+            elif found:
                 kept &= _judge(f"{figure} / {peer}'s", found[0], most)
     return kept
 
