@@ -161,7 +161,7 @@ demo: all
 	$(O)/cairn demo
 
 bench: all
-	auto/deps --bench objs/deps
+	@auto/deps --packages bench
 	TEST_CAIRN_BINARY=$(O)/cairn TEST_CAIRN_BUILDDIR=$(O) t/bench/run
 
 
@@ -235,6 +235,7 @@ fuzz-replay: $(FUZZ_BINS)
 else
 
 fuzz fuzz-replay fuzzers:
+	@auto/deps --packages check
 	@sh ./configure $(VARIANT_ARGS) --with-fuzz --builddir=objs-fuzz > /dev/null
 	+@$(MAKE) --no-print-directory -f objs-fuzz/Makefile $@
 
@@ -245,7 +246,8 @@ endif
 
 .PHONY: lint
 lint: all $(O)/lint-worker
-	@sh auto/lint
+	@auto/deps --packages check
+	@sh auto/lint $(O)
 
 # A worker must link without the model and the source: the parts of src/server
 # that are a worker's, all modules' run parts, and every other room but these.
