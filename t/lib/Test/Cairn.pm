@@ -103,7 +103,8 @@ sub new {
 sub data_of {
     my ($value) = @_;
 
-    return $value if ref $value || !defined $value || $value !~ /\S/;
+    return $value if ref $value;
+    return undef if !defined $value || $value !~ /\S/;
     return YAML::PP->new->load_string($value);
 }
 
@@ -232,7 +233,7 @@ sub hbone {
         $option{as} = $pod->id;
     }
     return Test::Cairn::HBONE->connect(
-        to => $self->{daemon}->hbone_address, as => 'sleep', %option
+        as => 'sleep', %option, to => $self->{daemon}->hbone_address
     );
 }
 
@@ -289,7 +290,7 @@ sub client_for {
     my %keep = defined $request->{keep} ? (keep => $request->{keep}) : ();
 
     return $self->plain(from => $request->{from}, %keep) if !defined $request->{as};
-    return $self->tunnel(%{$request})->http(%keep);
+    return $self->tunnel(Test::Cairn::Request::who_of($request))->http(%keep);
 }
 
 # send_request(HTTP CLIENT, REQUEST): sends a parsed request, without waiting.

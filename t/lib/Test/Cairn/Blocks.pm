@@ -204,7 +204,10 @@ sub one_by_one {
         Test::More::note("request $number: $request->{method} $request->{target}");
 
         if ($request->{method} eq 'CONNECT' && defined $request->{as}) {
-            my $tunnel = $mesh->tunnel(%{$request}, to => $request->{target});
+            my %who = Test::Cairn::Request::who_of($request);
+            my $tunnel = $mesh->tunnel(
+                %who, to => $request->{target}, headers => $request->{headers}
+            );
             check_tunnel($tunnel, $expected->[$number] // '200');
             next;
         }

@@ -87,6 +87,13 @@ sub parse_request {
     return \%request;
 }
 
+# The options of Test::Cairn->tunnel() that are in a request.
+sub who_of {
+    my ($request) = @_;
+
+    return map { $_ => $request->{$_} } grep { defined $request->{$_} } qw(as to from window);
+}
+
 # The bytes of a request to HOST.
 sub bytes_of {
     my ($request, $host) = @_;

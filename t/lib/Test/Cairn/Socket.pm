@@ -64,7 +64,7 @@ sub tls_options {
     my ($identity, %option) = @_;
 
     return (
-        SSL_version => $option{version} // 'TLSv1_3',
+        SSL_version => $option{tls_version} // 'TLSv1_3',
         SSL_ca_file => $option{root} // $identity->{root},
         SSL_verify_mode => SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
         SSL_verifycn_scheme => 'none',
