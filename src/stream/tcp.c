@@ -19,8 +19,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -621,14 +619,12 @@ tcp_create(cn_loop_t *loop, const cn_address_t *peer, cn_account_t *account)
 cn_stream_t *
 cn_tcp_accept(cn_loop_t *loop, int fd, const cn_address_t *peer, cn_account_t *account)
 {
-    const int   on = 1;
-    tcp_t      *tcp = tcp_create(loop, peer, account);
+    tcp_t  *tcp = tcp_create(loop, peer, account);
 
     if (tcp == NULL) {
         return NULL;
     }
 
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     tcp->watch.fd = fd;
     tcp_opened(tcp);
     tcp->connected = false;             /* born open: there is no event */
