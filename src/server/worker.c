@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * worker - what a worker process is made of: a loop, the tables it has adopted, its listeners and its upstream side, a
+ * place in the slab.  It accepts on the sockets that the guard lets it attend, adopts snapshots between turns, and
+ * drains when told.
+ *
+ * States:  starting --tables and, for HBONE, identity--> serving --DRAIN--> draining --no connections--> exit
+ */
+
+#include "server/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "event/channel.h"
+#include "filter/listener.h"
+#include "server/message.h"
+#include "table/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define SOCKETS_MAX         1024
+#define ADOPT_BUDGET_US     1000
+#define ACCEPTS_PER_TURN    16
+#define HEARTBEAT_MS        500
+#define RETRY_ACCEPT_MS     100         /* after EMFILE */
+
+typedef struct worker_s worker_t;
+
+typedef struct {
+    cn_watch_t         watch;
+    cn_msg_listener_t  listener;
+    worker_t          *worker;
+} socket_t;
+
+struct worker_s {
+    cn_worker_env_t           env;
+    cn_slab_t                *slab;
+    cn_listeners_t           *listeners;
+    cn_channel_t             *guard;
+    cn_channel_t             *master;
+    cn_publication_reader_t   from_guard;
+    cn_publication_reader_t   from_master;
+    cn_task_t                 adopt;
+    cn_timer_t                heartbeat;
+    cn_timer_t                accept_again;
+    bool                      adopting;
+    bool                      has_identity;
+    int                       reserve_fd;
+    uint64_t                  attends;
+    socket_t                 *sockets;
+    size_t                    socket_count;
+};
+
+
+/* ---- accepting ------------------------------------------------------------------------------------ */
+
+static bool
+wants_socket(const worker_t *worker, const socket_t *item)
+{
+    bool  ready = worker->env.slot->state == CN_WORKER_SERVING
+                  || worker->env.slot->state == CN_WORKER_DRAINING;
+
+    if (item->listener.kind == CN_LISTEN_HBONE && !worker->has_identity) {
+        return false;
+    }
+
+    return ready && item->listener.worker < 64
+           && (worker->attends & (1ull << item->listener.worker));
+}
+
+
+static void
+attend(worker_t *worker)
+{
+    for (size_t i = 0; i < worker->socket_count; i++) {
+        socket_t  *item = &worker->sockets[i];
+        unsigned   want = wants_socket(worker, item) ? CN_READABLE : 0;
+
+        if (item->watch.want != want
+            && cn_watch_set(worker->env.loop, &item->watch, want) != CN_OK)
+        {
+            cn_log(CN_LOG_ERROR, "worker", "attend socket: errno=%d", errno);
+        }
+    }
+
+    atomic_store_explicit(&worker->env.slot->attends, worker->attends, memory_order_relaxed);
+}
+
+
+/*
+ * Out of descriptors: the reserve is given up for a moment to take and close one connection, so that the peer
+ * learns of it; then accepting rests for a while.
+ */
+static void
+accept_pressed(worker_t *worker, socket_t *item)
+{
+    cn_address_t  peer;
+    int           fd;
+
+    cn_log(CN_LOG_WARN, "worker", "refuse connection: reason=\"out of descriptors\"");
+
+    if (worker->reserve_fd >= 0) {
+        close(worker->reserve_fd);
+        worker->reserve_fd = -1;
+
+        if (cn_socket_accept(item->watch.fd, &fd, &peer) == CN_OK) {
+            close(fd);
+        }
+
+        worker->reserve_fd = dup(CN_FD_SLAB);
+    }
+
+    for (size_t i = 0; i < worker->socket_count; i++) {
+        cn_watch_remove(worker->env.loop, &worker->sockets[i].watch);
+    }
+
+    cn_timer_set(worker->env.loop, &worker->accept_again, RETRY_ACCEPT_MS);
+}
+
+
+static void
+accept_again(cn_timer_t *timer)
+{
+    attend(CN_CONTAINER_OF(timer, worker_t, accept_again));
+}
+
+
+static void
+socket_ready(cn_watch_t *watch, unsigned events)
+{
+    socket_t  *item = CN_CONTAINER_OF(watch, socket_t, watch);
+    worker_t  *worker = item->worker;
+
+    (void) events;
+
+    for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+        cn_address_t  peer, local;
+        int           fd;
+        cn_status_t   status = cn_socket_accept(watch->fd, &fd, &peer);
+
+        if (status == CN_ERR_LIMIT) {
+            accept_pressed(worker, item);
+            return;
+        }
+
+        if (status != CN_OK) {
+            return;
+        }
+
+        if (cn_socket_local(fd, &local) != CN_OK) {
+            local = item->listener.address;
+        }
+
+        if (item->listener.kind == CN_LISTEN_HBONE) {
+            cn_listeners_accept_hbone(worker->listeners, fd, &peer, &local);
+
+        } else {
+            cn_listeners_accept_plain(worker->listeners, fd, &peer, &local);
+        }
+    }
+}
+
+
+static void
+add_socket(worker_t *worker, cn_channel_message_t *message)
+{
+    cn_msg_listener_t   listener;
+    socket_t           *item;
+    int                 fd;
+
+    if (!cn_message_read(message, &listener, sizeof(listener))
+        || worker->socket_count == SOCKETS_MAX)
+    {
+        return;
+    }
+
+    fd = cn_message_take_fd(message);
+
+    if (fd < 0) {
+        return;
+    }
+
+    item = &worker->sockets[worker->socket_count++];
+    *item = (socket_t) {
+        .watch = { .fd = fd, .exclusive = true, .ready = socket_ready },
+        .listener = listener,
+        .worker = worker,
+    };
+}
+
+
+/* ---- adopting ------------------------------------------------------------------------------------- */
+
+static void
+serve_when_ready(worker_t *worker)
+{
+    if (worker->env.slot->state == CN_WORKER_STARTING
+        && cn_tables_generation(worker->env.tables) > 0)
+    {
+        atomic_store(&worker->env.slot->state, CN_WORKER_SERVING);
+        cn_log(CN_LOG_INFO, "worker", "serve: generation=%llu",
+               (unsigned long long) cn_tables_generation(worker->env.tables));
+    }
+
+    attend(worker);
+}
+
+
+static void
+tell_adopted(worker_t *worker, uint64_t generation, bool refused)
+{
+    cn_msg_adopted_t  adopted = { .generation = generation, .refused = refused };
+
+    if (worker->master != NULL
+        && cn_channel_send(worker->master, CN_MSG_ADOPTED, cn_bytes(&adopted, sizeof(adopted)),
+                           NULL, 0) != CN_OK)
+    {
+        cn_log(CN_LOG_WARN, "worker", "tell adoption: the master does not listen");
+    }
+}
+
+
+static void
+adopt_step(cn_task_t *task)
+{
+    worker_t     *worker = CN_CONTAINER_OF(task, worker_t, adopt);
+    const char   *what = "";
+    size_t        mapped, pinned;
+    uint64_t      generation;
+
+    switch (cn_tables_adopt(worker->env.tables, ADOPT_BUDGET_US, &what)) {
+
+    case CN_AGAIN:
+        /* the rest in the next turn: the timer lets other events come between */
+        worker->adopting = true;
+        return;
+
+    case CN_OK:
+        break;
+
+    case CN_ERR_NOT_FOUND:
+        worker->adopting = false;
+        return;
+
+    default:
+        worker->adopting = false;
+        cn_log(CN_LOG_ERROR, "worker", "refuse snapshot: reason=\"%s\"", what);
+        tell_adopted(worker, 0, true);
+        return;
+    }
+
+    worker->adopting = false;
+    generation = cn_tables_generation(worker->env.tables);
+    cn_tables_memory(worker->env.tables, &mapped, &pinned);
+    atomic_store(&worker->env.slot->generation, generation);
+    atomic_store(&worker->env.slot->table_bytes, mapped);
+    atomic_store(&worker->env.slot->pinned_bytes, pinned);
+    cn_upstream_tables_changed(worker->env.upstream);
+    serve_when_ready(worker);
+    tell_adopted(worker, generation, false);
+}
+
+
+static void
+close_publication(cn_publication_t *publication)
+{
+    close(publication->directory);
+
+    for (size_t i = 0; i < publication->segment_count; i++) {
+        if (publication->segments[i] >= 0) {
+            close(publication->segments[i]);
+        }
+    }
+}
+
+
+static void
+take_publication(worker_t *worker, cn_publication_reader_t *reader, cn_channel_message_t *message)
+{
+    switch (cn_publication_read(reader, message)) {
+
+    case CN_AGAIN:
+        return;
+
+    case CN_OK:
+        break;
+
+    default:
+        cn_log(CN_LOG_ERROR, "worker", "refuse snapshot: reason=\"malformed message\"");
+        return;
+    }
+
+    if (reader->publication.generation <= cn_tables_generation(worker->env.tables)) {
+        close_publication(&reader->publication);
+        tell_adopted(worker, cn_tables_generation(worker->env.tables), false);
+        return;
+    }
+
+    if (cn_tables_offer(worker->env.tables, &reader->publication) != CN_OK) {
+        cn_log(CN_LOG_ERROR, "worker", "refuse snapshot: generation=%llu reason=\"header\"",
+               (unsigned long long) reader->publication.generation);
+        tell_adopted(worker, 0, true);
+        return;
+    }
+
+    cn_loop_post(worker->env.loop, CN_PHASE_READY, &worker->adopt);
+}
+
+
+/* ---- identity ------------------------------------------------------------------------------------- */
+
+#define TRUST_DOMAINS_MAX  64
+
+/* Cuts len octets off the front of rest. */
+static bool
+cut(cn_bytes_t *rest, size_t len, cn_bytes_t *out)
+{
+    if (rest->len < len) {
+        return false;
+    }
+
+    *out = cn_bytes(rest->ptr, len);
+    *rest = cn_bytes_from(*rest, len);
+
+    return true;
+}
+
+
+static bool
+read_identity(const cn_channel_message_t *message, cn_tls_identity_t *identity,
+    cn_bytes_t trust_domains[TRUST_DOMAINS_MAX])
+{
+    cn_msg_identity_t  head;
+    cn_bytes_t         rest = message->payload;
+    cn_bytes_t         names, raw;
+
+    if (!cut(&rest, sizeof(head), &raw)) {
+        return false;
+    }
+
+    memcpy(&head, raw.ptr, sizeof(head));
+
+    if (!cut(&rest, head.chain_len, &identity->chain_pem)
+        || !cut(&rest, head.key_len, &identity->key_pem)
+        || !cut(&rest, head.roots_len, &identity->roots_pem)
+        || !cut(&rest, head.trust_domains_len, &names)
+        || head.trust_domain_count > TRUST_DOMAINS_MAX)
+    {
+        return false;
+    }
+
+    for (uint32_t i = 0; i < head.trust_domain_count; i++) {
+        if (!cn_bytes_split(names, '\0', &trust_domains[i], &names)) {
+            return false;
+        }
+    }
+
+    identity->trust_domains = trust_domains;
+    identity->trust_domain_count = head.trust_domain_count;
+
+    return true;
+}
+
+
+static void
+take_identity(worker_t *worker, const cn_channel_message_t *message)
+{
+    cn_bytes_t         trust_domains[TRUST_DOMAINS_MAX];
+    cn_tls_identity_t  identity = { .alpn = "h2", .require_peer = true };
+    cn_tls_context_t  *context;
+    const char        *error = "malformed message";
+
+    if (!read_identity(message, &identity, trust_domains)) {
+        cn_log(CN_LOG_ERROR, "worker", "refuse identity: reason=\"%s\"", error);
+        return;
+    }
+
+    context = cn_tls_context_create(&identity, &error);
+
+    if (context == NULL) {
+        cn_log(CN_LOG_ERROR, "worker", "refuse identity: reason=\"%s\"", error);
+        return;
+    }
+
+    cn_listeners_set_identity(worker->listeners, context);
+    cn_upstream_set_identity(worker->env.upstream, context);
+    cn_tls_context_unref(context);
+    worker->has_identity = true;
+    attend(worker);
+}
+
+
+/* ---- messages ------------------------------------------------------------------------------------- */
+
+static void
+master_message(void *owner, cn_channel_message_t *message)
+{
+    worker_t  *worker = owner;
+
+    switch (message->type) {
+
+    case CN_MSG_SEGMENT:
+    case CN_MSG_PUBLISH:
+        take_publication(worker, &worker->from_master, message);
+        return;
+
+    case CN_MSG_IDENTITY:
+        take_identity(worker, message);
+        explicit_bzero((void *) (uintptr_t) message->payload.ptr, message->payload.len);
+        return;
+    }
+}
+
+
+static void
+master_closed(void *owner)
+{
+    worker_t  *worker = owner;
+
+    worker->master = NULL;      /* the guard brings the next one's channel */
+}
+
+
+static const cn_channel_events_t  master_events = { master_message, master_closed };
+
+
+static void
+take_master(worker_t *worker, cn_channel_message_t *message)
+{
+    int  fd = cn_message_take_fd(message);
+
+    if (fd < 0) {
+        return;
+    }
+
+    if (worker->master != NULL) {
+        cn_channel_close(worker->master);
+    }
+
+    worker->master = cn_channel_open(worker->env.loop, fd, &master_events, worker);
+
+    if (worker->master == NULL) {
+        close(fd);
+    }
+}
+
+
+static void
+drain(worker_t *worker, const cn_channel_message_t *message)
+{
+    cn_msg_drain_t  order;
+
+    if (!cn_message_read(message, &order, sizeof(order))) {
+        return;
+    }
+
+    if (!worker->env.draining) {
+        cn_log(CN_LOG_INFO, "worker", "drain: connections=%u",
+               cn_listeners_connections(worker->listeners));
+    }
+
+    worker->env.draining = true;
+    atomic_store(&worker->env.slot->state, CN_WORKER_DRAINING);
+    cn_listeners_drain(worker->listeners, order.final != 0);
+}
+
+
+static void
+guard_message(void *owner, cn_channel_message_t *message)
+{
+    worker_t         *worker = owner;
+    cn_msg_attend_t   order;
+
+    switch (message->type) {
+
+    case CN_MSG_LISTENER:
+        add_socket(worker, message);
+        return;
+
+    case CN_MSG_ATTEND:
+        if (cn_message_read(message, &order, sizeof(order))) {
+            worker->attends = order.mask;
+            attend(worker);
+        }
+        return;
+
+    case CN_MSG_SEGMENT:
+    case CN_MSG_PUBLISH:
+        take_publication(worker, &worker->from_guard, message);
+        return;
+
+    case CN_MSG_MASTER:
+        take_master(worker, message);
+        return;
+
+    case CN_MSG_DRAIN:
+        drain(worker, message);
+        return;
+    }
+}
+
+
+static void
+guard_closed(void *owner)
+{
+    (void) owner;
+    exit(0);                    /* the guard is gone: nobody would ever end this worker */
+}
+
+
+static const cn_channel_events_t  guard_events = { guard_message, guard_closed };
+
+
+/* ---- start ---------------------------------------------------------------------------------------- */
+
+static void
+beat(cn_timer_t *timer)
+{
+    worker_t              *worker = CN_CONTAINER_OF(timer, worker_t, heartbeat);
+    const cn_loop_stats_t *stats = cn_loop_stats(worker->env.loop);
+
+    atomic_store_explicit(&worker->env.slot->longest_turn_us, stats->longest_turn_us,
+                          memory_order_relaxed);
+    atomic_store_explicit(&worker->env.slot->busy_us, stats->busy_us, memory_order_relaxed);
+    cn_timer_set(worker->env.loop, timer, HEARTBEAT_MS);
+}
+
+
+static void
+before_wait(void *arg)
+{
+    worker_t  *worker = arg;
+
+    atomic_store_explicit(&worker->env.slot->heartbeat_ms, cn_clock_ms(), memory_order_relaxed);
+
+    if (worker->adopting) {
+        cn_loop_post(worker->env.loop, CN_PHASE_READY, &worker->adopt);
+    }
+}
+
+
+static void
+log_to_ring(void *context, cn_bytes_t line)
+{
+    if (cn_ring_write(context, CN_RING_ERROR_LOG, line) != CN_OK) {
+        return;                 /* full: the ring has counted it */
+    }
+}
+
+
+static cn_status_t
+verify_module(uint16_t module, const cn_block_t *block, uint32_t config)
+{
+    const char  *what = "";
+    size_t       count = 0;
+
+    while (cn_modules[count] != NULL) {
+        count++;
+    }
+
+    if (module >= count) {
+        return CN_ERR_RANGE;
+    }
+
+    return cn_modules[module]->verify == NULL
+               ? (config == 0 ? CN_OK : CN_ERR_SYNTAX)
+               : cn_modules[module]->verify(block, config, &what);
+}
+
+
+static bool
+open_slab(worker_t *worker, uint32_t index)
+{
+    const char  *error = "";
+
+    worker->slab = cn_slab_map(CN_FD_SLAB, &error);
+
+    if (worker->slab == NULL) {
+        cn_log(CN_LOG_ALERT, "worker", "map slab: reason=\"%s\"", error);
+        return false;
+    }
+
+    worker->env.slab = worker->slab;
+    worker->env.worker = index;
+    worker->env.slot = cn_slab_worker(worker->slab, index);
+    worker->env.ring = cn_slab_ring(worker->slab, index);
+    worker->env.series = cn_series_open(worker->slab, index);
+
+    return worker->env.slot != NULL && worker->env.ring != NULL && worker->env.series != NULL;
+}
+
+
+static bool
+open_rooms(worker_t *worker)
+{
+    cn_upstream_env_t  upstream;
+
+    cn_table_set_module_verify(verify_module);
+    cn_table_set_modules_hash(cn_modules_hash());
+    worker->env.loop = cn_loop_create();
+    worker->env.tables = cn_tables_create(cn_table_verify);
+    worker->listeners = cn_listeners_create(&worker->env);
+    worker->sockets = cn_alloc_zero(SOCKETS_MAX * sizeof(socket_t));
+
+    if (worker->env.loop == NULL || worker->env.tables == NULL || worker->listeners == NULL
+        || worker->sockets == NULL)
+    {
+        return false;
+    }
+
+    upstream = (cn_upstream_env_t) {
+        .loop = worker->env.loop,
+        .tables = worker->env.tables,
+        .slab = worker->slab,
+        .worker = worker->env.worker,
+        .account = &worker->env.account,
+    };
+
+    worker->env.upstream = cn_upstream_create(&upstream);
+    worker->guard = cn_channel_open(worker->env.loop, CN_FD_GUARD, &guard_events, worker);
+    worker->reserve_fd = dup(CN_FD_SLAB);
+
+    return worker->env.upstream != NULL && worker->guard != NULL;
+}
+
+
+int
+cn_worker_main(uint32_t index)
+{
+    static worker_t  worker;            /* the process's one */
+    char             who[32];
+
+    snprintf(who, sizeof(who), "worker %u", index);
+    prctl(PR_SET_NAME, who);
+    cn_clock_update();
+
+    if (!open_slab(&worker, index) || !open_rooms(&worker)) {
+        cn_log(CN_LOG_ALERT, "worker", "start: out of memory or descriptors");
+        return 1;
+    }
+
+    cn_log_open(cn_pool_str(cn_pool_create(256, NULL), cn_bytes_str(who)), log_to_ring,
+                worker.env.ring);
+    worker.adopt.run = adopt_step;
+    worker.heartbeat.run = beat;
+    worker.accept_again.run = accept_again;
+    atomic_store(&worker.env.slot->pid, (uint32_t) getpid());
+    atomic_store(&worker.env.slot->state, CN_WORKER_STARTING);
+    cn_timer_set(worker.env.loop, &worker.heartbeat, HEARTBEAT_MS);
+    cn_loop_run(worker.env.loop, before_wait, &worker);
+
+    return 0;
+}
