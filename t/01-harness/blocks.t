@@ -53,7 +53,8 @@ RBAC: access denied
 --- metrics
 x_total 12
 x_total{b="two, or 2",a="1"} 5
-x_total{a="2"} +7
+x_total{a="2"} 7
+x_total +0
 y 1.5
 
 === pipelined requests, raw bytes and a reused connection

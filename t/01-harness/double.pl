@@ -74,7 +74,7 @@ my $worker = fork // die "fork: $!";
 
 if ($worker == 0) {
     $0 = 'cairn: worker 0';
-    close $ours;
+    close $ours if $fault ne 'leave';       # it ends when the other end is closed
     Test::Cairn::Upstream->run(
         pod => {
             name => 'double', ip => '', ports => [], hbone => 1, any_authority => 1,
@@ -82,7 +82,8 @@ if ($worker == 0) {
                 { match => '/healthz/ready' },
                 { match => '/stats/prometheus', body => join "\n", '# TYPE x counter',
                     'x_total{a="1",b="two, or 2"} 5', 'x_total{a="2"} 7', 'y 1.5', '' },
-                { match => '/no', status => 403, reason => 'Forbidden', body => 'RBAC: access denied' },
+                { match => '/no', status => 403, reason => 'Forbidden',
+                    body => 'RBAC: access denied' },
                 { echo => 1 },
             ],
         },

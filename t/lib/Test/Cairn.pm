@@ -144,8 +144,13 @@ sub bad_records {
     my ($self) = @_;
 
     return if $self->{bad_allowed};
-    return map { $_->{offset} = 0; my $name = $_->name; map { "$name: $_->{why}" } $_->seen('bad') }
-        $self->{mesh}->pods;
+    my @bad;
+
+    for my $pod ($self->pods) {
+        $pod->{offset} = 0;
+        push @bad, map { $pod->name . " saw: $_->{why}" } $pod->seen('bad');
+    }
+    return @bad;
 }
 
 # A test that provokes such things says so.
@@ -212,7 +217,9 @@ sub reload {
 sub seen {
     my ($self, $event) = @_;
 
-    return sort { $a->{time} <=> $b->{time} } map { $_->seen($event // 'request') } $self->pods;
+    my @seen = map { $_->seen($event // 'request') } $self->pods;
+    @seen = sort { $a->{time} <=> $b->{time} } @seen;
+    return @seen;
 }
 
 sub forget { $_[0]{mesh}->forget; return }

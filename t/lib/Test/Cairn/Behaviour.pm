@@ -3,8 +3,9 @@
 # Test::Cairn::Behaviour - an HTTP/1.1 server session of an upstream, and what it answers.
 #
 # The session is given bytes (feed) and writes to a pipe: send(BYTES), queued, finish, abort,
-# stop_reading, after(SECONDS, SUB). The pipe is a tunnel or a plain connection of Test::Cairn::Upstream. Every
-# request is recorded; then the pod's program says what to do. t/README.md lists the keys.
+# stop_reading, after(SECONDS, SUB). The pipe is a tunnel or a plain connection of
+# Test::Cairn::Upstream. Every request is recorded; then the pod's program says what to do.
+# t/README.md lists the keys.
 
 package Test::Cairn::Behaviour;
 
@@ -147,7 +148,8 @@ sub on_error {
 
     $self->note('bad', $message, why => $message->error);
     $self->{done} = 1;
-    $self->{pipe}->send("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    $self->{pipe}->send("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"
+        . "content-length: 0\r\n\r\n");
     $self->{pipe}->finish;
     return;
 }

@@ -75,6 +75,9 @@ sub run_block {
 
     Test::More::subtest($block->name, sub {
         my $runs = prepare($block, $changed);
+        my $growth = (section($block, 'metrics') // '') =~ /\s\+\d/;
+
+        $block->{before} = [$mesh->daemon->metrics] if $runs && $growth;
         exchange($block) if $runs;
         check_afterwards($block) if $mesh;
     });
@@ -174,9 +177,7 @@ sub exchange {
 
     my @requests = map { parse_request($mesh->expand($_)) } split_items($text);
     my @expected = split_items($mesh->expand(section($block, 'expect') // ''));
-    my $metrics = defined section($block, 'metrics') ? $mesh->daemon->metrics : undef;
 
-    $block->{before} = [$metrics];
     return repeat_requests($block, \@requests) if defined section($block, 'repeat');
 
     croak @requests . ' requests, but ' . @expected . ' expectations'
@@ -354,12 +355,10 @@ sub check_no_logs {
 sub check_metrics {
     my ($block) = @_;
 
-    my $before = $block->{before} ? $block->{before}[0] : {};
-
     for my $line (grep { /\S/ } split /\n/, $mesh->expand(section($block, 'metrics'))) {
         my ($selector, $plus, $wanted) = $line =~ /^(\S.*?)\s+(\+?)(\d+(?:\.\d+)?)\s*$/
             or croak "not a metric: $line";
-        my $start = $plus ? $mesh->daemon->metric($selector, $before) : 0;
+        my $start = $plus ? $mesh->daemon->metric($selector, $block->{before}[0]) : 0;
         my $got;
 
         wait_for(sub {

@@ -3,7 +3,8 @@
 # Test::Cairn::Daemon - a running cairn: its directory, bootstrap file, resources, processes, logs
 # and status port.
 #
-#     DIR/cairn.yaml  DIR/resources/*.yaml  DIR/error.log  DIR/access.log  DIR/output (stdout, stderr)
+#     DIR/cairn.yaml  DIR/resources/*.yaml  DIR/error.log  DIR/access.log
+#     DIR/output, which has standard output and error
 #
 # The program is $TEST_CAIRN_BINARY or objs/cairn. A stop checks that it ends with status 0, that
 # no process is left, and that nothing in the logs says alarm; problems() tells what was wrong.
@@ -38,8 +39,8 @@ sub binary {
     return $ENV{TEST_CAIRN_BINARY} // "$ROOT/objs/cairn";
 }
 
-# new(resources => { FILE => TEXT }, bootstrap => sub { DAEMON } that returns what is merged over the
-# defaults, identity => 'ns/sa', args => [...]): the directory and the files of a cairn; start()
+# new(resources => { FILE => TEXT }, bootstrap => sub { DAEMON } that returns what is merged over
+# the defaults, identity => 'ns/sa', args => [...]): the directory and the files of a cairn; start()
 # runs it.
 sub new {
     my ($class, %option) = @_;
@@ -177,7 +178,11 @@ sub run_command {
 
     my $pid = spawn_child(sub { $self->exec_with_output($out, $err, @command) });
     my $status;
-    my $over = wait_for(sub { waitpid($pid, POSIX::WNOHANG()) == $pid && do { $status = $?; 1 } }, 30);
+    my $over = wait_for(sub {
+        my $ended = waitpid($pid, POSIX::WNOHANG()) == $pid;
+        $status = $?;
+        return $ended;
+    }, 30);
 
     $over ? forget_child($pid) : kill_child($pid);
     return {
@@ -287,7 +292,8 @@ sub pids_like {
 
     my $processes = $self->processes;
     delete $processes->{ $self->{pid} // 0 };
-    return sort { $a <=> $b } grep { $processes->{$_} =~ $pattern } keys %{$processes};
+    my @pids = sort { $a <=> $b } grep { $processes->{$_} =~ $pattern } keys %{$processes};
+    return @pids;
 }
 
 sub master_pid { return ($_[0]->pids_like(qr/\bmaster\b/))[0] }

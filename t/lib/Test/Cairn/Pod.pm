@@ -22,7 +22,7 @@ use Test::Cairn::Util qw(lines_from spawn_child kill_child test_dir wait_for);
 my $JSON = JSON::PP->new->latin1;
 my %KNOWN = map { $_ => 1 } qw(
     ip port ports identity hbone plain client program connect settings window goaway_after
-    any_authority labels namespace service_account annotations ready uid network manifest
+    any_authority labels namespace service_account annotations ready uid manifest
 );
 
 

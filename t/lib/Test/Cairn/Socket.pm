@@ -53,8 +53,8 @@ sub new {
     setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
 
     return bless {
-        socket => $socket, in => '', out => '', ended => '', error => '', finishing => 0, tls => 0,
-        handshake => 0
+        socket => $socket, in => '', out => '', ended => '', error => '', write_error => '',
+        finishing => 0, tls => 0, handshake => 0
     }, $class;
 }
 
@@ -128,7 +128,7 @@ sub fail {
 }
 
 sub ended { return $_[0]{ended} }
-sub error { return $_[0]{error} }
+sub error { return $_[0]{error} || $_[0]{write_error} }
 sub unsent { return length $_[0]{out} }
 sub fd { return fileno $_[0]{socket} }
 
@@ -162,7 +162,7 @@ sub read_more {
 
         if (!defined $count) {
             last if $self->would_block;
-            $self->fail('read: ' . ($self->{tls} ? "$SSL_ERROR" : "$!"));
+            $self->fail('read: ' . $self->reason);
             return 1;
         }
 
@@ -184,19 +184,26 @@ sub would_block {
     return $!{EAGAIN} || $!{EINTR} || $!{EWOULDBLOCK};
 }
 
-# Writes what the socket takes; false when some is left.
+sub reason {
+    my ($self) = @_;
+
+    return $self->{tls} ? "$SSL_ERROR ($!)" : "$!";
+}
+
+# Writes what the socket takes; false when some is left. An error is only kept: the reason for it,
+# an alert for example, is still to be read.
 sub flush {
     my ($self) = @_;
 
     return 0 if $self->{handshake};
 
-    while ($self->{out} ne '' && $self->{error} eq '') {
+    while ($self->{out} ne '') {
         local $SIG{PIPE} = 'IGNORE';
         my $count = syswrite $self->{socket}, $self->{out}, 4 * $READ_SIZE;
 
         if (!defined $count) {
             return 0 if $self->would_block;
-            $self->{error} ||= 'write: ' . ($self->{tls} ? "$SSL_ERROR" : "$!");
+            $self->{write_error} ||= 'write: ' . $self->reason;
             $self->{out} = '';
             last;
         }
