@@ -245,23 +245,22 @@ endif
 # --- lint ---------------------------------------------------------------------
 
 .PHONY: lint
-lint: all $(O)/lint-worker
+lint:
 	@auto/deps --packages check
-	@sh auto/lint $(O)
+	+@status=0; sh auto/lint $(O) || status=1; \
+	$(MAKE) --no-print-directory -f $(O)/Makefile $(O)/lint-worker || status=1; \
+	exit $$status
 
 # A worker must link without the model and the source: the parts of src/server
 # that are a worker's, all modules' run parts, and every other room but these.
 WORKER_OBJECTS := $(call objects,$(filter src/server/worker%,$(SOURCES)))
-WORKER_ROOMS   := $(filter-out model source admin cli,$(ROOMS))
+WORKER_LIBS    := $(call lib,$(filter-out model source admin cli,$(ROOMS)) proto_messages llhttp modules)
 
-$(O)/lint-worker: $(WORKER_OBJECTS) $(O)/modules.o $(call lib,$(WORKER_ROOMS) proto_messages llhttp modules)
-ifeq ($(WORKER_OBJECTS),)
-	@echo "lint: src/server has no worker yet"
-else
+$(O)/lint-worker: $(WORKER_OBJECTS) $(O)/modules.o $(WORKER_LIBS)
 	@echo "  LINK  $@"
-	$(say)$(CC) $(CFLAGS) $(LDFLAGS) -nostartfiles -Wl,-e,0 -o $@ $(WORKER_OBJECTS) $(O)/modules.o \
-	    -Wl,--start-group $(call lib,$(WORKER_ROOMS) proto_messages llhttp modules) -Wl,--end-group $(LIBS)
-endif
+	@echo 'int main(void) { return 0; }' | $(CC) $(CFLAGS) -x c -c -o $@.o -
+	$(say)$(call link,$@,$@.o $(WORKER_OBJECTS) $(O)/modules.o,$(WORKER_LIBS))
+	@echo "worker: links without the model and the source"
 
 
 # --- cleaning -----------------------------------------------------------------
