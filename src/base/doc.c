@@ -246,16 +246,29 @@ cn_doc_u64(const cn_doc_t *node, uint64_t min, uint64_t max, uint64_t *value)
 }
 
 
+/* 010 and 0x10: what they are depends on who reads them. */
+static bool
+has_leading_zero(cn_bytes_t text)
+{
+    return text.len > 1 && text.ptr[0] == '0' && text.ptr[1] != '.' && cn_lower(text.ptr[1]) != 'e';
+}
+
+
 cn_status_t
 cn_doc_double(const cn_doc_t *node, double *value)
 {
-    char    text[NUMBER_MAX];
-    double  number;
-    char   *end;
+    char        text[NUMBER_MAX];
+    cn_bytes_t  digits;
+    double      number;
+    char       *end;
 
-    if (!is_plain_scalar(node) || node->text.len == 0 || node->text.len >= sizeof(text)
-        || !is_number(node->text))
-    {
+    if (!is_plain_scalar(node) || node->text.len == 0 || node->text.len >= sizeof(text)) {
+        return CN_ERR_SYNTAX;
+    }
+
+    digits = node->text.ptr[0] == '-' ? cn_bytes_from(node->text, 1) : node->text;
+
+    if (!is_decimal_number(digits) || has_leading_zero(digits)) {
         return CN_ERR_SYNTAX;
     }
 
@@ -265,7 +278,7 @@ cn_doc_double(const cn_doc_t *node, double *value)
     number = strtod(text, &end);
 
     if (end != text + node->text.len) {
-        return CN_ERR_SYNTAX;           /* .nan, 1_000 and their like: nobody means them here */
+        return CN_ERR_SYNTAX;           /* 1_000 */
     }
 
     if (!isfinite(number)) {
