@@ -105,7 +105,7 @@ while (!$asked{QUIT} && !$asked{TERM} && !$asked{INT}) {
 
     if (delete $asked{HUP}) {
         my $length = length read_resources();
-        say_in_log("[info] config: \"reload done\" bytes=$length");
+        say_in_log("[info] master: reload done: bytes=$length");
     }
 }
 

@@ -328,8 +328,8 @@ sub memory_kib {
 }
 
 # reload(FILES): writes resources, sends HUP, and waits until the reload is over: the error log has
-# a line more that matches `until` (default: the publication of a generation, or that nothing has
-# changed). Returns that line, nothing if none came in time.
+# a line more that matches `until` (default: that the reload is done, failed, or changes nothing).
+# Returns that line, nothing if none came in time.
 sub reload {
     my ($self, $files, %option) = @_;
 
