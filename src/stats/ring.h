@@ -12,7 +12,7 @@
 
 typedef enum { CN_RING_ERROR_LOG = 1, CN_RING_ACCESS_LOG = 2 } cn_ring_stream_t;
 
-typedef struct cn_ring_s cn_ring_t;     /* in shared memory */
+typedef struct cn_ring_s cn_ring_t;     /* this process's view, the slab's own */
 
 /* NULL when worker is out of range.  Worker index config.workers is the guard's own ring. */
 cn_ring_t *cn_slab_ring(cn_slab_t *slab, uint32_t worker);

@@ -59,7 +59,7 @@ typedef struct {
 
 typedef struct cn_slab_s cn_slab_t;     /* a mapping of it in this process */
 
-/* The guard's: makes the memfd, sized and zeroed but for its header.  CN_ERR_IO. */
+/* The guard's: makes the memfd, sized and zeroed but for its header.  CN_ERR_IO; CN_ERR_RANGE: config. */
 cn_status_t cn_slab_create(const cn_slab_config_t *config, int *fd) CN_MUST_USE;
 
 /* Maps it after checking magic, version and sizes; fd stays the caller's.  NULL: *error says why. */
