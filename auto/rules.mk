@@ -194,7 +194,7 @@ unit: $(UNIT_BINS)
 test-unit-%: unit-%
 	@t/run --builddir=$(O) $(call unit_of,$*)
 
-test: $(O)/cairn $(O)/cairn-test unit
+test: $(O)/cairn $(O)/cairn-test $(if $(T),$(filter $(O)/unit/%,$(T)),unit)
 	@TEST_CAIRN_BINARY=$(O)/cairn-test TEST_CAIRN_BUILDDIR=$(O) \
 	    t/run --builddir=$(O) $(if $(TEST_JOBS),--jobs=$(TEST_JOBS)) \
 	    $(if $(WITH_FUZZERS),$(addprefix --fuzzer=objs-fuzz/fuzz/,$(FUZZERS))) $(T)
