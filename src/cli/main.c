@@ -1,23 +1,256 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * main - the command line.
+ * main - the command line.  One program is everything: the guard without a command, master and
+ * worker when the guard starts it with --process, a client with a command.
  */
 
 #include "base/version.h"
+#include "cli/cli.h"
+#include "server/guard.h"
+#include "server/master.h"
+#include "server/worker.h"
+#include "stats/slab.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+
+#define MASTER_ARGUMENTS_MAX  16
+
+typedef struct {
+    cn_cli_options_t  common;
+    bool              test;
+    bool              print_model;
+    bool              help;
+    bool              version;
+    const char       *signal;
+} arguments_t;
+
+static const char  usage[] =
+    "usage: cairn [-c FILE] [-p PREFIX] [-r DIR] [-w N]      run the waypoint\n"
+    "       cairn -t                                       check the configuration\n"
+    "       cairn -T [--xds DIR]                           print it as JSON; of recorded xDS\n"
+    "       cairn -s reload|reopen|quit|stop               signal the running cairn\n"
+    "\n"
+    "  -c FILE     the bootstrap file; PREFIX/conf/cairn.yaml if it is there\n"
+    "  -p PREFIX   where relative paths of the bootstrap file begin\n"
+    "  -r DIR      Istio and Gateway API YAML; needs no bootstrap file\n"
+    "  -w N        workers\n"
+    "  -v, -h      the version; this text\n";
+
+static const struct option  long_options[] = {
+    { "xds",     required_argument, NULL, 'x' },
+    { "help",    no_argument,       NULL, 'h' },
+    { "version", no_argument,       NULL, 'v' },
+    { NULL, 0, NULL, 0 },
+};
+
+
+static bool
+take_workers(const char *text, uint32_t *workers)
+{
+    uint64_t  value;
+
+    if (cn_bytes_to_u64(cn_bytes_str(text), CN_WORKERS_MAX, &value) != CN_OK || value == 0) {
+        fprintf(stderr, "cairn: -w %s: not a number of 1..%d\n", text, CN_WORKERS_MAX);
+        return false;
+    }
+
+    *workers = (uint32_t) value;
+
+    return true;
+}
+
+
+static bool
+take_option(arguments_t *arguments, int option)
+{
+    cn_bootstrap_options_t  *bootstrap = &arguments->common.bootstrap;
+
+    switch (option) {
+    case 'c':
+        bootstrap->file = optarg;
+        return true;
+    case 'p':
+        bootstrap->prefix = optarg;
+        return true;
+    case 'r':
+        bootstrap->resources = optarg;
+        return true;
+    case 'w':
+        return take_workers(optarg, &bootstrap->workers);
+    case 's':
+        arguments->signal = optarg;
+        return true;
+    case 'x':
+        arguments->common.xds = optarg;
+        return true;
+    case 't':
+        arguments->test = true;
+        return true;
+    case 'T':
+        arguments->print_model = true;
+        return true;
+    case 'v':
+        arguments->version = true;
+        return true;
+    case 'h':
+        arguments->help = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+
+/* Stops at the first word that is no option: the command. */
+static bool
+take_options(arguments_t *arguments, int argc, char **argv)
+{
+    int  option;
+
+    while ((option = getopt_long(argc, argv, "+c:p:r:w:s:tTvh", long_options, NULL)) != -1) {
+        if (!take_option(arguments, option)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* The master gets the same options, so that it reads the same files. */
+static int
+run_guard(const cn_cli_options_t *options, char *workers)
+{
+    char            *argv[MASTER_ARGUMENTS_MAX] = { "cairn: master", "--process", "master" };
+    size_t           count = 3;
+    cn_cli_setup_t   setup;
+
+    const struct {
+        char        *name;
+        const char  *value;
+    } given[] = {
+        { "-c", options->bootstrap.file },
+        { "-p", options->bootstrap.prefix },
+        { "-r", options->bootstrap.resources },
+        { "-w", workers },
+    };
+
+    for (size_t i = 0; i < CN_COUNT_OF(given); i++) {
+        if (given[i].value != NULL) {
+            argv[count++] = given[i].name;
+            argv[count++] = (char *) given[i].value;
+        }
+    }
+
+    if (!cn_cli_setup(options, &setup)) {
+        return 1;
+    }
+
+    int  code = cn_cli_may_start(options, &setup) ? cn_guard_main(&setup.bootstrap, argv) : 1;
+
+    cn_cli_setup_end(&setup);
+
+    return code;
+}
+
+
+static int
+run_master(const cn_cli_options_t *options)
+{
+    cn_cli_setup_t  setup;
+
+    if (!cn_cli_setup(options, &setup)) {
+        return 1;
+    }
+
+    int  code = cn_master_main(&setup.bootstrap);
+
+    cn_cli_setup_end(&setup);
+
+    return code;
+}
+
+
+/* cairn --process worker INDEX | --process master [options] */
+static int
+run_process(int argc, char **argv)
+{
+    arguments_t  arguments = { 0 };
+    uint64_t     index;
+
+    if (argc == 4 && strcmp(argv[2], "worker") == 0) {
+        return cn_bytes_to_u64(cn_bytes_str(argv[3]), CN_WORKERS_MAX - 1, &index) == CN_OK
+            ? cn_worker_main((uint32_t) index) : 2;
+    }
+
+    if (argc >= 3 && strcmp(argv[2], "master") == 0) {
+        optind = 3;
+        return take_options(&arguments, argc, argv) ? run_master(&arguments.common) : 2;
+    }
+
+    return 2;
+}
+
+
+static int
+run_mode(const arguments_t *arguments)
+{
+    char  workers[16];
+
+    if (arguments->help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+
+    if (arguments->version) {
+        printf("cairn version: cairn/%s\n", CN_VERSION);
+        return 0;
+    }
+
+    if (arguments->signal != NULL) {
+        return cn_cli_send_signal(&arguments->common, arguments->signal);
+    }
+
+    if (arguments->test) {
+        return cn_cli_test(&arguments->common);
+    }
+
+    if (arguments->print_model) {
+        return cn_cli_print_model(&arguments->common);
+    }
+
+    if (arguments->common.xds != NULL) {
+        fprintf(stderr, "cairn: --xds is for -t and -T\n");
+        return 2;
+    }
+
+    snprintf(workers, sizeof(workers), "%u", arguments->common.bootstrap.workers);
+
+    return run_guard(&arguments->common, arguments->common.bootstrap.workers != 0 ? workers : NULL);
+}
 
 
 int
 main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "-v") == 0) {
-        printf("cairn version: cairn/%s\n", CN_VERSION);
-        return 0;
+    arguments_t  arguments = { 0 };
+
+    if (argc >= 2 && strcmp(argv[1], "--process") == 0) {
+        return run_process(argc, argv);
     }
 
-    fprintf(stderr, "usage: cairn -v\n");
-    return 2;
+    if (!take_options(&arguments, argc, argv)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+
+    if (optind < argc) {
+        fprintf(stderr, "cairn: %s: no such command\n", argv[optind]);
+        return 2;
+    }
+
+    return run_mode(&arguments);
 }

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* check - looks at a configuration without serving it: -t, -T, and before every start. */
+
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+
+/* What stays of a reading when only the report counts. */
+static cn_status_t
+read_and_drop(const cn_cli_options_t *options, cn_cli_setup_t *setup)
+{
+    cn_istio_state_t  *state;
+    cn_model_t        *model;
+    cn_status_t        status = cn_cli_read_model(options, setup, &state, &model);
+
+    if (status == CN_OK) {
+        cn_model_destroy(model);
+    }
+
+    cn_istio_state_destroy(state);
+
+    return status;
+}
+
+
+int
+cn_cli_test(const cn_cli_options_t *options)
+{
+    cn_cli_setup_t  setup;
+
+    if (!cn_cli_setup(options, &setup)) {
+        return 1;
+    }
+
+    cn_status_t  status = read_and_drop(options, &setup);
+    bool         failed = status != CN_OK || setup.report->errors > 0;
+
+    cn_cli_print_report(setup.report, stderr);
+    cn_cli_print_sum(setup.report, stderr);
+    cn_cli_setup_end(&setup);
+
+    return failed ? 1 : 0;
+}
+
+
+int
+cn_cli_print_model(const cn_cli_options_t *options)
+{
+    cn_cli_setup_t     setup;
+    cn_istio_state_t  *state;
+    cn_model_t        *model;
+    const char        *text = NULL;
+
+    if (!cn_cli_setup(options, &setup)) {
+        return 1;
+    }
+
+    cn_status_t  status = cn_cli_read_model(options, &setup, &state, &model);
+
+    cn_cli_print_report(setup.report, stderr);
+
+    if (status == CN_OK) {
+        text = cn_model_print(model, setup.pool);
+
+        if (text != NULL) {
+            fputs(text, stdout);
+        }
+
+        cn_model_destroy(model);
+    }
+
+    cn_istio_state_destroy(state);
+    cn_cli_setup_end(&setup);
+
+    return text != NULL && fflush(stdout) == 0 ? 0 : 1;
+}
+
+
+/*
+ * Broken resources are contained, as on a reload; without a waypoint or a service there is nothing
+ * to serve.
+ */
+bool
+cn_cli_may_start(const cn_cli_options_t *options, cn_cli_setup_t *setup)
+{
+    cn_status_t  status = read_and_drop(options, setup);
+
+    cn_cli_print_report(setup->report, stderr);
+
+    if (status != CN_OK) {
+        cn_cli_print_sum(setup->report, stderr);
+        return false;
+    }
+
+    return true;
+}
