@@ -258,7 +258,7 @@ count_wire(h1_t *h1, h1_exchange_t *before, size_t used)
 }
 
 
-/* Reads from slice and moves its start; false: an error, which has been dealt with. */
+/* Reads from slice and moves its start; false: an error, which read_failed() is to deal with. */
 static bool
 read_slice(h1_t *h1, cn_slice_t *slice)
 {
@@ -281,17 +281,18 @@ read_slice(h1_t *h1, cn_slice_t *slice)
     slice->ptr += used;
     slice->len -= used;
 
-    if (result != H1_READ_ERROR || h1->state > H1_BUSY) {
-        return true;
-    }
+    return result != H1_READ_ERROR || h1->state > H1_BUSY;
+}
 
+
+static void
+read_failed(h1_t *h1)
+{
     if (h1->server) {
         h1_server_read_error(h1);
     } else {
         h1_client_read_error(h1);
     }
-
-    return false;
 }
 
 
@@ -320,8 +321,10 @@ read_fresh(h1_t *h1, cn_slice_t *data)
 
     *data = (cn_slice_t) { NULL, NULL, 0 };
 
-    while (h1->held.len == 0 && slice.len > 0 && may_read(h1) && read_slice(h1, &slice)) {
-        /* one message after another */
+    while (h1->held.len == 0 && slice.len > 0 && may_read(h1)) {
+        if (!read_slice(h1, &slice)) {
+            read_failed(h1);
+        }
     }
 
     hold(h1, &slice);
@@ -334,18 +337,13 @@ h1_read_held(h1_t *h1)
     while (h1->held.len > 0 && may_read(h1)) {
         cn_slice_t  slice = cn_chain_first(&h1->held);
         size_t      len = slice.len;
+        bool        good = read_slice(h1, &slice);
 
-        /* a reference of our own: an error clears the chain */
-        slice = cn_slice_of(slice.buf, slice.ptr, slice.len);
-        (void) read_slice(h1, &slice);
-        len -= slice.len;
-        cn_slice_release(&slice);
+        cn_chain_drop(&h1->held, len - slice.len);
 
-        if (h1->state == H1_CLOSED) {
-            return;                     /* it was cleared */
+        if (!good) {
+            read_failed(h1);
         }
-
-        cn_chain_drop(&h1->held, len);
     }
 
     if (h1->state == H1_LINGER) {
