@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * spiffe - splitting SPIFFE ids.  An id is compared and logged as the octets that it is, so whatever
+ * spiffe - splitting SPIFFE ids.  An id is compared and logged as the octets that it is, so what
  * could be read in two ways (escapes, dot segments, empty parts) is refused here.
  */
 

@@ -15,8 +15,8 @@ typedef struct {
 
 /*
  * Splits a workload id; views into id.  CN_ERR_SYNTAX: not spiffe://, over 2048 octets, an empty or
- * repeated part, "." or "..", an octet outside RFC 3986 unreserved.  CN_ERR_UNSUPPORTED: well-formed
- * but not /ns/X/sa/Y.  *parts is set only by CN_OK.
+ * repeated part, "." or "..", an octet outside RFC 3986 unreserved.  CN_ERR_UNSUPPORTED:
+ * well-formed but not /ns/X/sa/Y.  *parts is set only by CN_OK.
  */
 cn_status_t cn_spiffe_parse(cn_bytes_t id, cn_spiffe_t *parts) CN_MUST_USE;
 
