@@ -132,8 +132,8 @@ write_line(cn_log_level_t level, const char *area, const char *format, va_list a
 }
 
 
-static void CN_PRINTF(3, 4)
-write_unlimited(cn_log_level_t level, const char *area, const char *format, ...)
+void
+cn_log_write_each(cn_log_level_t level, const char *area, const char *format, ...)
 {
     va_list  args;
 
@@ -151,7 +151,7 @@ repeat_close(repeat_t *repeat)
         char  text[256];
 
         held_back--;
-        write_unlimited(repeat->level, repeat->area, "repeated: more=%u message=\"%s\"",
+        cn_log_write_each(repeat->level, repeat->area, "repeated: more=%u message=\"%s\"",
                         repeat->count - REPEATS_MAX,
                         cn_bytes_escape(cn_bytes_str(repeat->format), text, sizeof(text)));
     }

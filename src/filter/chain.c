@@ -14,7 +14,6 @@
 #include "filter/chain.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
 
@@ -62,7 +61,7 @@ module_index(const cn_module_t *module)
     uint16_t  i = 0;
 
     while (cn_modules[i] != module) {
-        CN_BUG_ON(cn_modules[i] == NULL);
+        CN_BUG_ON(cn_modules[i] == NULL || i + 1 >= MODULES_MAX);
         i++;
     }
 
@@ -80,24 +79,6 @@ cn_worker_state(cn_worker_env_t *env, const cn_module_t *module, size_t size)
     }
 
     return env->module_states[index];
-}
-
-
-uint64_t
-cn_modules_hash(void)
-{
-    char    names[1024];
-    size_t  len = 0;
-
-    for (size_t i = 0; cn_modules[i] != NULL; i++) {
-        size_t  name_len = strlen(cn_modules[i]->name) + 1;
-
-        CN_BUG_ON(name_len > sizeof(names) - len || i >= MODULES_MAX);
-        memcpy(names + len, cn_modules[i]->name, name_len);
-        len += name_len;
-    }
-
-    return cn_hash(cn_bytes(names, len));
 }
 
 

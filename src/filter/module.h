@@ -63,6 +63,9 @@ extern const cn_module_t *const  cn_modules[];
  */
 void *cn_worker_state(cn_worker_env_t *env, const cn_module_t *module, size_t size);
 
+/* The verifier that table/verify.h asks for: the module's own.  CN_ERR_RANGE: there is no such module. */
+cn_status_t cn_module_verify_config(uint16_t module, const cn_block_t *block, uint32_t config);
+
 /* Hash of their names in order: a table made by another build is refused. */
 uint64_t cn_modules_hash(void);
 

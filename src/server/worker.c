@@ -18,6 +18,7 @@
 #include "table/verify.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -554,26 +555,6 @@ log_to_ring(void *context, cn_bytes_t line)
 }
 
 
-static cn_status_t
-verify_module(uint16_t module, const cn_block_t *block, uint32_t config)
-{
-    const char  *what = "";
-    size_t       count = 0;
-
-    while (cn_modules[count] != NULL) {
-        count++;
-    }
-
-    if (module >= count) {
-        return CN_ERR_RANGE;
-    }
-
-    return cn_modules[module]->verify == NULL
-               ? (config == 0 ? CN_OK : CN_ERR_SYNTAX)
-               : cn_modules[module]->verify(block, config, &what);
-}
-
-
 static bool
 open_slab(worker_t *worker, uint32_t index)
 {
@@ -601,7 +582,7 @@ open_rooms(worker_t *worker)
 {
     cn_upstream_env_t  upstream;
 
-    cn_table_set_module_verify(verify_module);
+    cn_table_set_module_verify(cn_module_verify_config);
     cn_table_set_modules_hash(cn_modules_hash());
     worker->env.loop = cn_loop_create();
     worker->env.tables = cn_tables_create(cn_table_verify);
@@ -636,6 +617,10 @@ cn_worker_main(uint32_t index)
     static worker_t  worker;            /* the process's one */
     char             who[32];
 
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
     snprintf(who, sizeof(who), "worker %u", index);
     prctl(PR_SET_NAME, who);
     cn_clock_update();

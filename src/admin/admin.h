@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * admin - the HTTP endpoints of the master: readiness, Prometheus text, dumps, explain, the page.  Read only:
+ * GET and HEAD.  It looks at the control plane through a view and changes nothing of it.
+ */
+
+#ifndef CN_ADMIN_ADMIN_H
+#define CN_ADMIN_ADMIN_H
+
+#include "event/loop.h"
+#include "event/socket.h"
+#include "model/model.h"
+#include "stats/slab.h"
+#include "table/snapshot.h"
+
+typedef struct cn_admin_s cn_admin_t;
+
+/* What the admin side may see; all outlives the admin. */
+typedef struct {
+    void               *owner;
+    cn_slab_t          *slab;
+    const cn_tables_t  *tables;                     /* the master's own, adopted */
+    const char         *bootstrap_prefix;
+    bool                (*ready)(void *owner);
+    const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
+    const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */
+} cn_admin_view_t;
+
+/* Which endpoints a socket offers. */
+typedef enum {
+    CN_ADMIN_FULL,                  /* 15000 */
+    CN_ADMIN_STATUS,                /* 15021: /healthz/ready */
+    CN_ADMIN_METRICS,               /* 15020, 15090: /stats/prometheus, /metrics, /healthz/ready */
+} cn_admin_kind_t;
+
+/* view outlives the admin.  NULL: memory. */
+cn_admin_t *cn_admin_create(cn_loop_t *loop, const cn_admin_view_t *view) CN_MUST_USE;
+
+/* Takes fd and serves it until it closes; at most 256 connections at once. */
+void cn_admin_accept(cn_admin_t *admin, int fd, const cn_address_t *peer, cn_admin_kind_t kind);
+
+#endif

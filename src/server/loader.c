@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * loader - reading, compiling, committing.
+ *
+ *   idle --start--> compiling (a slice a turn) --done--> idle
+ *                   start meanwhile: once more at the end
+ */
+
+#include "server/loader.h"
+
+#include "base/clock.h"
+
+#define SLICE_US     5000
+#define POOL_SIZE    (64 * 1024)
+#define REPORT_MAX   50                 /* entries that go to the log of each reading */
+
+struct cn_loader_s {
+    cn_loop_t                 *loop;
+    const cn_bootstrap_t      *bootstrap;
+    cn_slab_t                 *slab;
+    const cn_loader_events_t  *events;
+    void                      *owner;
+    cn_ids_t                  *ids;
+    cn_publisher_t            *publisher;
+    cn_istio_state_t          *state;
+    cn_timer_t                 step;
+    bool                       again;
+    uint64_t                   started_us;
+
+    /* under way */
+    cn_compilation_t          *compilation;
+    cn_model_t                *next_model;
+    cn_pool_t                 *next_pool;
+    cn_report_t               *next_report;
+
+    /* in force */
+    cn_model_t                *model;
+    cn_pool_t                 *pool;
+    cn_report_t               *report;
+    cn_publication_t           publication;
+};
+
+
+static void
+log_report(cn_loader_t *loader)
+{
+    size_t  told = 0;
+
+    CN_ARRAY_EACH(&loader->next_report->entries, const cn_report_entry_t, entry) {
+        if (entry->level == CN_REPORT_NOTE) {
+            continue;
+        }
+
+        if (told++ == REPORT_MAX) {
+            cn_log(CN_LOG_WARN, "config", "more findings: errors=%zu warnings=%zu",
+                   loader->next_report->errors, loader->next_report->warnings);
+            return;
+        }
+
+        cn_log_write_each(entry->level == CN_REPORT_ERROR ? CN_LOG_ERROR : CN_LOG_WARN, "config",
+                          "%s", cn_report_line(entry, loader->next_pool));
+    }
+}
+
+
+static void
+drop_next(cn_loader_t *loader)
+{
+    if (loader->compilation != NULL) {
+        cn_compile_end(loader->compilation);
+        loader->compilation = NULL;
+    }
+
+    if (loader->next_model != NULL) {
+        cn_model_destroy(loader->next_model);
+        loader->next_model = NULL;
+    }
+
+    cn_pool_destroy(loader->next_pool);
+    loader->next_pool = NULL;
+    loader->next_report = NULL;
+}
+
+
+static void
+keep_next(cn_loader_t *loader)
+{
+    cn_compile_end(loader->compilation);
+    loader->compilation = NULL;
+
+    if (loader->model != NULL) {
+        cn_model_destroy(loader->model);
+    }
+
+    cn_pool_destroy(loader->pool);
+    loader->model = loader->next_model;
+    loader->pool = loader->next_pool;
+    loader->report = loader->next_report;
+    loader->next_model = NULL;
+    loader->next_pool = NULL;
+    loader->next_report = NULL;
+}
+
+
+static void
+fail(cn_loader_t *loader)
+{
+    drop_next(loader);
+    loader->events->on_failed(loader->owner);
+}
+
+
+static void
+commit(cn_loader_t *loader)
+{
+    cn_publication_t  publication;
+    cn_status_t       status = cn_publisher_commit(loader->publisher, &publication);
+
+    if (status != CN_OK && status != CN_AGAIN) {
+        cn_log(CN_LOG_ERROR, "config", "publish: status=%s", cn_status_name(status));
+        fail(loader);
+        return;
+    }
+
+    keep_next(loader);
+
+    if (status == CN_AGAIN) {
+        loader->events->on_unchanged(loader->owner);
+        return;
+    }
+
+    loader->publication = publication;
+    atomic_store(cn_slab_generation(loader->slab), publication.generation);
+    cn_log(CN_LOG_INFO, "config",
+           "publish: generation=%llu services=%zu clusters=%zu errors=%zu written=%zu ms=%llu",
+           (unsigned long long) publication.generation, loader->model->services.count,
+           loader->model->clusters.count, loader->report->errors, publication.written,
+           (unsigned long long) (cn_clock_us_now() - loader->started_us) / 1000);
+    loader->events->on_published(loader->owner, &loader->publication);
+}
+
+
+static void
+finish(cn_loader_t *loader)
+{
+    if (loader->again) {
+        loader->again = false;
+        cn_loader_start(loader);
+    }
+}
+
+
+static void
+compile_slice(cn_timer_t *timer)
+{
+    cn_loader_t  *loader = CN_CONTAINER_OF(timer, cn_loader_t, step);
+    cn_status_t   status = cn_compile_step(loader->compilation, SLICE_US);
+
+    if (status == CN_AGAIN) {
+        cn_timer_set(loader->loop, timer, 0);
+        return;
+    }
+
+    if (status == CN_OK) {
+        commit(loader);
+
+    } else {
+        log_report(loader);
+        fail(loader);
+    }
+
+    finish(loader);
+}
+
+
+static cn_status_t
+read_model(cn_loader_t *loader)
+{
+    const cn_bootstrap_t  *bootstrap = loader->bootstrap;
+    cn_source_config_t     config = {
+        .directory = bootstrap->source_files,
+        .waypoint = bootstrap->waypoint,
+        .trust_domain = cn_bytes_str(bootstrap->trust_domain),
+        .trust_aliases = bootstrap->trust_aliases.items,
+        .trust_alias_count = bootstrap->trust_aliases.count,
+        .access_log = strcmp(bootstrap->access_log_path, "off") != 0,
+        .modules = cn_module_configs,
+    };
+
+    if (config.directory == NULL) {
+        cn_report_add(loader->next_report, CN_REPORT_ERROR, NULL, "", "source.files",
+                      "expected a directory of resources (source.files, or -r)");
+        return CN_ERR_NOT_FOUND;
+    }
+
+    return cn_istio_read(&config, &loader->state, loader->next_report, &loader->next_model);
+}
+
+
+void
+cn_loader_start(cn_loader_t *loader)
+{
+    if (loader->compilation != NULL) {
+        loader->again = true;
+        return;
+    }
+
+    loader->started_us = cn_clock_us_now();
+    loader->next_pool = cn_pool_create(POOL_SIZE, NULL);
+    loader->next_report = loader->next_pool != NULL ? cn_report_create(loader->next_pool) : NULL;
+
+    if (loader->next_report == NULL || read_model(loader) != CN_OK) {
+        if (loader->next_report != NULL) {
+            log_report(loader);
+        }
+
+        fail(loader);
+        return;
+    }
+
+    log_report(loader);
+    loader->compilation = cn_compile_start(loader->next_model, loader->ids, loader->slab,
+                                           loader->publisher, loader->next_report);
+
+    if (loader->compilation == NULL) {
+        fail(loader);
+        return;
+    }
+
+    cn_timer_set(loader->loop, &loader->step, 0);
+}
+
+
+cn_loader_t *
+cn_loader_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap, cn_slab_t *slab,
+    const cn_loader_events_t *events, void *owner)
+{
+    cn_loader_t  *loader = cn_alloc_zero(sizeof(cn_loader_t));
+
+    if (loader == NULL) {
+        return NULL;
+    }
+
+    loader->loop = loop;
+    loader->bootstrap = bootstrap;
+    loader->slab = slab;
+    loader->events = events;
+    loader->owner = owner;
+    loader->step.run = compile_slice;
+    loader->ids = cn_ids_create(cn_slab_last_id(slab));
+    loader->publisher = cn_publisher_create(atomic_load(cn_slab_generation(slab)));
+
+    if (loader->ids == NULL || loader->publisher == NULL) {
+        return NULL;            /* the process cannot start and ends */
+    }
+
+    return loader;
+}
+
+
+const cn_model_t *
+cn_loader_model(const cn_loader_t *loader)
+{
+    return loader->model;
+}
+
+
+const cn_report_t *
+cn_loader_report(const cn_loader_t *loader)
+{
+    return loader->report;
+}
+
+
+const cn_publication_t *
+cn_loader_publication(const cn_loader_t *loader)
+{
+    return loader->publication.generation > 0 ? &loader->publication : NULL;
+}

@@ -1,0 +1,729 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * master - the control plane.  It holds nothing that a later one could not make again: killed at any moment, workers go
+ * on with what they have, and the next master rebuilds, publishes under a newer generation and takes over.
+ *
+ *   RELOAD --> loader --> publication --> guard (keeps it), workers (adopt it), own tables (admin, explain)
+ */
+
+#include "server/master.h"
+
+#include "admin/admin.h"
+#include "base/clock.h"
+#include "event/signal.h"
+#include "filter/module.h"
+#include "server/loader.h"
+#include "server/log_files.h"
+#include "server/message.h"
+#include "server/worker.h"
+#include "source/identity/identity.h"
+#include "table/verify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define SOCKETS_MAX       16
+#define ADOPTION_MS       5000          /* a reload is called done without the workers that have not adopted by then */
+#define HOUSEKEEPING_MS   1000
+#define RENEW_MS          (6 * 3600 * 1000ull)      /* development certificates live 24 h */
+
+typedef struct master_s master_t;
+
+typedef struct {
+    master_t      *master;
+    cn_channel_t  *channel;
+    uint64_t       known[CN_SEGMENTS_MAX];          /* segments it was sent last */
+    size_t         known_count;
+    uint64_t       adopted;                         /* generation */
+    uint64_t       refused;                         /* generation that it could not adopt */
+} peer_t;
+
+typedef struct {
+    cn_watch_t        watch;
+    master_t         *master;
+    cn_listen_kind_t  kind;
+} socket_t;
+
+struct master_s {
+    const cn_bootstrap_t  *bootstrap;
+    cn_loop_t             *loop;
+    cn_signals_t          *signals;
+    cn_slab_t             *slab;
+    cn_log_files_t        *logs;
+    cn_channel_t          *guard;
+    peer_t                 workers[CN_WORKERS_MAX];
+    peer_t                 keeper;                  /* the guard, as a receiver of snapshots */
+    socket_t               sockets[SOCKETS_MAX];
+    size_t                 socket_count;
+    cn_loader_t           *loader;
+    cn_tables_t           *tables;
+    cn_task_t              adopt;
+    cn_timer_t             adoption;
+    cn_timer_t             housekeeping;
+    cn_timer_t             renew;
+    cn_identity_t          identity;
+    bool                   draining;
+    bool                   reload_told;             /* "reload done" of the last publication was logged */
+    uint64_t               reload_ms;
+    cn_admin_t            *admin;
+    cn_admin_view_t        view;
+};
+
+
+/* ---- snapshots ------------------------------------------------------------------------------------ */
+
+static void
+send_publication(peer_t *peer, cn_channel_t *channel, const cn_publication_t *publication)
+{
+    if (channel == NULL) {
+        return;
+    }
+
+    if (cn_message_send_publication(channel, publication, peer->known, peer->known_count) != CN_OK) {
+        cn_log(CN_LOG_ERROR, "master", "send snapshot: generation=%llu",
+               (unsigned long long) publication->generation);
+        return;
+    }
+
+    memcpy(peer->known, publication->segment_ids,
+           publication->segment_count * sizeof(peer->known[0]));
+    peer->known_count = publication->segment_count;
+}
+
+
+/* Its own copy of the tables, for explain and the admin pages. */
+static void
+adopt_own(master_t *master, const cn_publication_t *publication)
+{
+    cn_publication_t  copy = *publication;
+
+    copy.directory = fcntl(publication->directory, F_DUPFD_CLOEXEC, 10);
+
+    for (size_t i = 0; i < copy.segment_count; i++) {
+        copy.segments[i] = fcntl(publication->segments[i], F_DUPFD_CLOEXEC, 10);
+    }
+
+    if (cn_tables_offer(master->tables, &copy) != CN_OK) {
+        cn_log(CN_LOG_ALERT, "master", "adopt own snapshot: the header is refused");
+        return;
+    }
+
+    cn_loop_post(master->loop, CN_PHASE_READY, &master->adopt);
+}
+
+
+static void
+adopt_step(cn_task_t *task)
+{
+    master_t    *master = CN_CONTAINER_OF(task, master_t, adopt);
+    const char  *what = "";
+
+    switch (cn_tables_adopt(master->tables, 5000, &what)) {
+
+    case CN_AGAIN:
+        cn_loop_post(master->loop, CN_PHASE_READY, task);
+        return;
+
+    case CN_OK:
+    case CN_ERR_NOT_FOUND:
+        return;
+
+    default:
+        cn_log(CN_LOG_ALERT, "master", "adopt own snapshot: reason=\"%s\"", what);
+    }
+}
+
+
+static void
+tell_reload(master_t *master, const char *outcome, uint64_t generation)
+{
+    cn_log_write_each(CN_LOG_INFO, "master", "reload %s: generation=%llu ms=%llu", outcome,
+                      (unsigned long long) generation,
+                      (unsigned long long) (cn_clock_ms() - master->reload_ms));
+    master->reload_told = true;
+    cn_timer_cancel(&master->adoption);
+}
+
+
+static bool
+all_adopted(const master_t *master, uint64_t generation)
+{
+    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
+        const peer_t  *peer = &master->workers[i];
+
+        if (peer->channel != NULL && peer->adopted < generation) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+static void
+published(void *owner, const cn_publication_t *publication)
+{
+    master_t  *master = owner;
+
+    send_publication(&master->keeper, master->guard, publication);
+
+    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
+        send_publication(&master->workers[i], master->workers[i].channel, publication);
+    }
+
+    adopt_own(master, publication);
+    master->reload_told = false;
+    cn_timer_set(master->loop, &master->adoption, ADOPTION_MS);
+}
+
+
+static void
+unchanged(void *owner)
+{
+    master_t  *master = owner;
+
+    tell_reload(master, "unchanged", atomic_load(cn_slab_generation(master->slab)));
+}
+
+
+/* At the first start there is nothing to fall back on; later the last publication stands. */
+static void
+load_failed(void *owner)
+{
+    master_t  *master = owner;
+    uint64_t   generation = atomic_load(cn_slab_generation(master->slab));
+
+    if (generation == 0) {
+        if (cn_channel_send(master->guard, CN_MSG_FAILED, CN_BYTES_NONE, NULL, 0) != CN_OK) {
+            cn_log(CN_LOG_ERROR, "master", "tell failure: the guard does not listen");
+        }
+
+        return;
+    }
+
+    tell_reload(master, "failed", generation);
+}
+
+
+static const cn_loader_events_t  loader_events = { published, unchanged, load_failed };
+
+
+static void
+adoption_late(cn_timer_t *timer)
+{
+    master_t  *master = CN_CONTAINER_OF(timer, master_t, adoption);
+
+    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
+        const peer_t  *peer = &master->workers[i];
+
+        if (peer->channel != NULL
+            && peer->adopted < atomic_load(cn_slab_generation(master->slab)))
+        {
+            cn_log(CN_LOG_ERROR, "master", "wait for adoption: worker=%u adopted=%llu", i,
+                   (unsigned long long) peer->adopted);
+        }
+    }
+
+    tell_reload(master, "done", atomic_load(cn_slab_generation(master->slab)));
+}
+
+
+/* ---- identity ------------------------------------------------------------------------------------- */
+
+static const char *
+waypoint_id(master_t *master, char *text, size_t size)
+{
+    const cn_bootstrap_t  *bootstrap = master->bootstrap;
+    const cn_model_t      *model = cn_loader_model(master->loader);
+    const char            *waypoint = bootstrap->waypoint;
+    const char            *slash = waypoint != NULL ? strchr(waypoint, '/') : NULL;
+    char                   name_space[254] = "default";
+    char                   account[254] = "waypoint";
+
+    if (model != NULL) {
+        snprintf(name_space, sizeof(name_space), "%.*s", CN_BYTES_ARG(model->name_space));
+        snprintf(account, sizeof(account), "%.*s", CN_BYTES_ARG(model->waypoint));
+
+    } else if (slash != NULL) {
+        snprintf(name_space, sizeof(name_space), "%.*s", (int) (slash - waypoint), waypoint);
+        snprintf(account, sizeof(account), "%s", slash + 1);
+    }
+
+    snprintf(text, size, "spiffe://%s/ns/%s/sa/%s", bootstrap->trust_domain, name_space,
+             bootstrap->waypoint_account != NULL ? bootstrap->waypoint_account : account);
+
+    return text;
+}
+
+
+static cn_status_t
+issue_identity(master_t *master, cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX])
+{
+    cn_identity_ca_t  *ca = cn_identity_ca_open(master->bootstrap->ca_directory, error);
+    char               id[1024];
+    cn_status_t        status;
+
+    if (ca == NULL) {
+        return CN_ERR_IO;
+    }
+
+    status = cn_identity_ca_issue(ca, cn_bytes_str(waypoint_id(master, id, sizeof(id))), identity,
+                                  error);
+    cn_identity_ca_close(ca);
+
+    return status;
+}
+
+
+static cn_status_t
+make_identity(master_t *master, cn_identity_t *identity)
+{
+    const cn_bootstrap_t  *bootstrap = master->bootstrap;
+    char                   error[CN_IDENTITY_ERROR_MAX] = "";
+    cn_status_t            status;
+
+    if (bootstrap->identity == CN_IDENTITY_FILES) {
+        status = cn_identity_read_files(bootstrap->certificate, bootstrap->key, bootstrap->root,
+                                        identity, error);
+    } else {
+        status = issue_identity(master, identity, error);
+    }
+
+    if (status != CN_OK) {
+        cn_log(CN_LOG_ERROR, "identity", "make identity: reason=\"%s\"", error);
+    }
+
+    return status;
+}
+
+
+static uint8_t *
+put_bytes(uint8_t *to, cn_bytes_t bytes)
+{
+    if (bytes.len > 0) {
+        memcpy(to, bytes.ptr, bytes.len);
+    }
+
+    return to + bytes.len;
+}
+
+
+static void
+send_identity(master_t *master, peer_t *peer)
+{
+    const cn_bootstrap_t  *bootstrap = master->bootstrap;
+    cn_bytes_t             own = cn_bytes_str(bootstrap->trust_domain);
+    cn_msg_identity_t      head = {
+        .chain_len = (uint32_t) master->identity.chain_pem.len,
+        .key_len = (uint32_t) master->identity.key_pem.len,
+        .roots_len = (uint32_t) master->identity.roots_pem.len,
+        .trust_domain_count = 1 + (uint32_t) bootstrap->trust_aliases.count,
+        .trust_domains_len = (uint32_t) own.len + 1,
+    };
+    size_t                 size;
+    uint8_t               *octets, *to;
+
+    if (peer->channel == NULL || master->identity.key_pem.len == 0) {
+        return;
+    }
+
+    CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, counted) {
+        head.trust_domains_len += (uint32_t) counted->len + 1;
+    }
+
+    size = sizeof(head) + head.chain_len + head.key_len + head.roots_len + head.trust_domains_len;
+    octets = size <= CN_CHANNEL_PAYLOAD_MAX ? cn_alloc_zero(size) : NULL;
+
+    if (octets == NULL) {
+        cn_log(CN_LOG_ERROR, "identity", "send identity: size=%zu", size);
+        return;
+    }
+
+    to = put_bytes(octets, cn_bytes(&head, sizeof(head)));
+    to = put_bytes(to, master->identity.chain_pem);
+    to = put_bytes(to, master->identity.key_pem);
+    to = put_bytes(to, master->identity.roots_pem);
+    to = put_bytes(to, own) + 1;
+
+    CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, alias) {
+        to = put_bytes(to, *alias) + 1;
+    }
+
+    if (cn_channel_send(peer->channel, CN_MSG_IDENTITY, cn_bytes(octets, size), NULL, 0) != CN_OK) {
+        cn_log(CN_LOG_ERROR, "identity", "send identity: the worker does not listen");
+    }
+
+    explicit_bzero(octets, size);
+    cn_free(octets);
+}
+
+
+/* Makes the identity anew; workers take it for new handshakes, live connections keep theirs. */
+static void
+refresh_identity(master_t *master)
+{
+    cn_identity_t  fresh = { .expires = 0 };
+
+    if (make_identity(master, &fresh) != CN_OK) {
+        return;                 /* the old one serves on */
+    }
+
+    if (cn_bytes_equal(fresh.chain_pem, master->identity.chain_pem)
+        && cn_bytes_equal(fresh.key_pem, master->identity.key_pem)
+        && cn_bytes_equal(fresh.roots_pem, master->identity.roots_pem))
+    {
+        cn_identity_wipe(&fresh);
+        return;
+    }
+
+    cn_identity_wipe(&master->identity);
+    master->identity = fresh;
+
+    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
+        send_identity(master, &master->workers[i]);
+    }
+}
+
+
+static void
+renew_identity(cn_timer_t *timer)
+{
+    master_t  *master = CN_CONTAINER_OF(timer, master_t, renew);
+
+    refresh_identity(master);
+    cn_timer_set(master->loop, timer, RENEW_MS);
+}
+
+
+/* ---- workers and guard ----------------------------------------------------------------------------- */
+
+static void
+worker_message(void *owner, cn_channel_message_t *message)
+{
+    peer_t            *peer = owner;
+    master_t          *master = peer->master;
+    cn_msg_adopted_t   adopted;
+    uint64_t           generation = atomic_load(cn_slab_generation(master->slab));
+
+    if (message->type != CN_MSG_ADOPTED || !cn_message_read(message, &adopted, sizeof(adopted))) {
+        return;
+    }
+
+    if (adopted.refused) {
+        cn_log(CN_LOG_ALERT, "master", "adoption refused: worker=%td generation=%llu",
+               peer - master->workers, (unsigned long long) generation);
+        return;
+    }
+
+    peer->adopted = adopted.generation;
+
+    if (!master->reload_told && all_adopted(master, generation)) {
+        tell_reload(master, "done", generation);
+    }
+}
+
+
+static void
+worker_closed(void *owner)
+{
+    peer_t  *peer = owner;
+
+    peer->channel = NULL;
+    peer->known_count = 0;
+    peer->adopted = 0;
+}
+
+
+static const cn_channel_events_t  worker_events = { worker_message, worker_closed };
+
+
+static void
+take_worker(master_t *master, cn_channel_message_t *message)
+{
+    const cn_publication_t  *publication = cn_loader_publication(master->loader);
+    cn_msg_worker_t          name;
+    peer_t                  *peer;
+    int                      fd;
+
+    if (!cn_message_read(message, &name, sizeof(name))
+        || name.worker >= master->bootstrap->workers)
+    {
+        return;
+    }
+
+    fd = cn_message_take_fd(message);
+    peer = &master->workers[name.worker];
+
+    if (peer->channel != NULL) {
+        cn_channel_close(peer->channel);
+    }
+
+    *peer = (peer_t) { .master = master };
+    peer->channel = fd < 0 ? NULL : cn_channel_open(master->loop, fd, &worker_events, peer);
+
+    if (peer->channel == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+
+        return;
+    }
+
+    send_identity(master, peer);
+
+    if (publication != NULL) {
+        send_publication(peer, peer->channel, publication);
+    }
+}
+
+
+static void
+admin_ready(cn_watch_t *watch, unsigned events)
+{
+    socket_t      *item = CN_CONTAINER_OF(watch, socket_t, watch);
+    cn_address_t   peer;
+    int            fd;
+
+    (void) events;
+
+    while (cn_socket_accept(watch->fd, &fd, &peer) == CN_OK) {
+        cn_admin_accept(item->master->admin, fd, &peer,
+                        item->kind == CN_LISTEN_ADMIN ? CN_ADMIN_FULL
+                        : item->kind == CN_LISTEN_STATUS ? CN_ADMIN_STATUS : CN_ADMIN_METRICS);
+    }
+}
+
+
+static void
+take_listener(master_t *master, cn_channel_message_t *message)
+{
+    cn_msg_listener_t   listener;
+    socket_t           *item = &master->sockets[master->socket_count];
+    int                 fd;
+
+    if (!cn_message_read(message, &listener, sizeof(listener))
+        || master->socket_count == SOCKETS_MAX)
+    {
+        return;
+    }
+
+    fd = cn_message_take_fd(message);
+
+    if (fd < 0) {
+        return;
+    }
+
+    *item = (socket_t) {
+        .watch = { .fd = fd, .ready = admin_ready },
+        .master = master,
+        .kind = listener.kind,
+    };
+    master->socket_count++;
+
+    if (cn_watch_set(master->loop, &item->watch, CN_READABLE) != CN_OK) {
+        cn_log(CN_LOG_ERROR, "master", "attend socket: errno=%d", errno);
+    }
+}
+
+
+static void
+reload(master_t *master)
+{
+    master->reload_ms = cn_clock_ms();
+    cn_loader_start(master->loader);
+
+    if (master->bootstrap->identity == CN_IDENTITY_FILES) {
+        refresh_identity(master);
+    }
+}
+
+
+static void
+guard_message(void *owner, cn_channel_message_t *message)
+{
+    master_t  *master = owner;
+
+    switch (message->type) {
+
+    case CN_MSG_LISTENER:
+        take_listener(master, message);
+        return;
+
+    case CN_MSG_WORKER:
+        take_worker(master, message);
+        return;
+
+    case CN_MSG_RELOAD:
+        reload(master);
+        return;
+
+    case CN_MSG_REOPEN:
+        cn_log_files_reopen(master->logs);
+        return;
+
+    case CN_MSG_DRAIN:
+        master->draining = true;
+        return;
+    }
+}
+
+
+static void
+guard_closed(void *owner)
+{
+    cn_loop_stop(((master_t *) owner)->loop);
+}
+
+
+static const cn_channel_events_t  guard_events = { guard_message, guard_closed };
+
+
+static void
+on_signal(void *owner, int number)
+{
+    if (number == SIGTERM) {
+        cn_loop_stop(((master_t *) owner)->loop);
+    }
+}
+
+
+/* ---- what the admin side sees ------------------------------------------------------------------------ */
+
+static bool
+is_ready(void *owner)
+{
+    master_t  *master = owner;
+
+    if (master->draining) {
+        return false;
+    }
+
+    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
+        if (cn_slab_worker(master->slab, i)->state == CN_WORKER_SERVING) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+static const cn_model_t *
+current_model(void *owner)
+{
+    return cn_loader_model(((master_t *) owner)->loader);
+}
+
+
+static const cn_report_t *
+current_report(void *owner)
+{
+    return cn_loader_report(((master_t *) owner)->loader);
+}
+
+
+/* ---- start ---------------------------------------------------------------------------------------- */
+
+static void
+housekeep(cn_timer_t *timer)
+{
+    master_t  *master = CN_CONTAINER_OF(timer, master_t, housekeeping);
+
+    cn_slab_cells_reclaim(master->slab);
+    cn_timer_set(master->loop, timer, HOUSEKEEPING_MS);
+}
+
+
+static bool
+open_master(master_t *master)
+{
+    static const int  numbers[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, 0 };
+    const char       *error = "";
+
+    master->slab = cn_slab_map(CN_FD_SLAB, &error);
+
+    if (master->slab == NULL) {
+        cn_log(CN_LOG_ALERT, "master", "map slab: reason=\"%s\"", error);
+        return false;
+    }
+
+    master->logs = cn_log_files_start(master->bootstrap, master->slab);
+
+    if (master->logs == NULL) {
+        return false;
+    }
+
+    cn_log_open("master", cn_log_file_sink,
+                (void *) (intptr_t) cn_log_files_error_fd(master->logs));
+    cn_log_set_level(master->bootstrap->log_level);
+    cn_table_set_module_verify(cn_module_verify_config);
+    cn_table_set_modules_hash(cn_modules_hash());
+    master->loop = cn_loop_create();
+
+    if (master->loop == NULL) {
+        return false;
+    }
+
+    master->signals = cn_signals_open(master->loop, numbers, on_signal, master);
+    master->tables = cn_tables_create(cn_table_verify);
+    master->loader = cn_loader_create(master->loop, master->bootstrap, master->slab,
+                                      &loader_events, master);
+    master->view = (cn_admin_view_t) {
+        .owner = master,
+        .slab = master->slab,
+        .tables = master->tables,
+        .bootstrap_prefix = master->bootstrap->prefix,
+        .ready = is_ready,
+        .model = current_model,
+        .report = current_report,
+    };
+    master->admin = cn_admin_create(master->loop, &master->view);
+
+    return master->signals != NULL && master->tables != NULL && master->loader != NULL
+           && master->admin != NULL;
+}
+
+
+int
+cn_master_main(const cn_bootstrap_t *bootstrap)
+{
+    static master_t  master;            /* the process's one */
+
+    prctl(PR_SET_NAME, "master");
+    cn_clock_update();
+    master.bootstrap = bootstrap;
+    master.adopt.run = adopt_step;
+    master.adoption.run = adoption_late;
+    master.housekeeping.run = housekeep;
+    master.renew.run = renew_identity;
+
+    if (!open_master(&master)) {
+        return 1;
+    }
+
+    master.reload_ms = cn_clock_ms();
+    cn_loader_start(master.loader);
+    refresh_identity(&master);
+    master.guard = cn_channel_open(master.loop, CN_FD_GUARD, &guard_events, &master);
+
+    if (master.guard == NULL) {
+        return 1;
+    }
+
+    cn_timer_set(master.loop, &master.housekeeping, HOUSEKEEPING_MS);
+
+    if (bootstrap->identity == CN_IDENTITY_DEVELOPMENT) {
+        cn_timer_set(master.loop, &master.renew, RENEW_MS);
+    }
+
+    cn_loop_run(master.loop, NULL, NULL);
+    cn_identity_wipe(&master.identity);
+    cn_log_files_stop(master.logs);
+
+    return 0;
+}
