@@ -29,7 +29,18 @@ typedef struct {
 
 void cn_request_log_rejected(cn_worker_env_t *env, cn_pool_t *pool, const cn_rejected_t *rejected);
 
+/*
+ * Whom "reviews", "reviews.default:9080", a full host name or a VIP stands for in the adopted
+ * tables; block NULL: nobody.
+ */
+cn_target_t cn_target_by_authority(const cn_tables_t *tables, cn_bytes_t authority,
+    uint16_t default_port);
+
 /* ---- shared by the files of this room ---- */
+
+/* "host", "host:port", "1.2.3.4:80", "[::1]:80"; false when it is none of these (target.c). */
+bool cn_target_split(cn_bytes_t authority, uint16_t default_port, cn_bytes_t *host,
+    uint16_t *port);
 
 /* Checks and changes of the head before anything looks at it (proxy_headers.c).  CN_REPLIED: it was answered. */
 cn_verdict_t cn_proxy_request_head(cn_request_t *request);
