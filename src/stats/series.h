@@ -20,6 +20,9 @@ typedef enum { CN_SERIES_HTTP = 1, CN_SERIES_TCP = 2, CN_SERIES_COUNTER = 3, CN_
 
 /* Upper bounds, ms or bytes: 0.5 1 5 10 25 50 100 250 500 1000 2500 5000 10000 30000 60000 300000 600000 1800000 3600000 +Inf (Envoy's defaults). */
 #define CN_HISTOGRAM_BUCKETS  20
+#define CN_HISTOGRAM_BOUNDS_MILLI                                                                   \
+    { 500, 1000, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000,      \
+      10000000, 30000000, 60000000, 300000000, 600000000, 1800000000, 3600000000 }
 
 typedef struct {
     _Atomic uint64_t  buckets[CN_HISTOGRAM_BUCKETS];    /* not cumulative */
@@ -43,12 +46,15 @@ typedef struct {
 /* A worker's own region with its private index over it. */
 typedef struct cn_series_s cn_series_t;
 
-/* Opens worker's region, indexing what is there already.  NULL: memory. */
+/*
+ * Opens worker's region, indexing what is there already; worker config.workers is the master's own.  One process at a time has a
+ * region open.  NULL: memory, or no such region.
+ */
 cn_series_t *cn_series_open(cn_slab_t *slab, uint32_t worker) CN_MUST_USE;
 void cn_series_close(cn_series_t *series);
 
 /*
- * The record of a label set, made at first sight; never NULL (the overflow record at worst).  labels is Prometheus text without braces:
+ * The record of a label set, made at first sight; never NULL (the overflow record at worst); good until close.  labels is Prometheus text without braces:
  * reporter="waypoint",source_workload="x"; values escaped by the caller (cn_label_escape).
  */
 cn_series_http_t *cn_series_http(cn_series_t *series, cn_bytes_t labels);
@@ -58,7 +64,10 @@ _Atomic uint64_t *cn_series_value(cn_series_t *series, cn_series_kind_t kind, cn
 /* One observation; value in thousandths of the unit (µs for a ms histogram). */
 void cn_histogram_add(cn_histogram_t *histogram, uint64_t value_milli);
 
-/* Escapes '\\', '"' and newline as Prometheus text wants; returns the length written, at most size. */
+/*
+ * Escapes '\\', '"' and newline as Prometheus text wants, and puts '?' for what is no UTF-8; returns the length written,
+ * at most size (it ends with a whole character).
+ */
 size_t cn_label_escape(cn_bytes_t value, char *out, size_t size);
 
 /* ---- reading: master ---------------------------------------------------------------------------- */
@@ -74,7 +83,8 @@ typedef struct {
 cn_status_t cn_series_merge(cn_slab_t *slab, void (*each)(void *context, const cn_series_view_t *view), void *context) CN_MUST_USE;
 
 /*
- * Prometheus text format 0.0.4 of everything, HELP and TYPE included, appended through write.  CN_ERR_MEMORY.
+ * Prometheus text format 0.0.4 of everything, with TYPE lines and without HELP as Envoy prints it, appended through
+ * write in pieces.  CN_ERR_MEMORY: nothing was written.
  */
 cn_status_t cn_series_print(cn_slab_t *slab, void (*write)(void *context, cn_bytes_t text), void *context) CN_MUST_USE;
 
