@@ -44,8 +44,12 @@ void cn_log_write(cn_log_level_t level, const char *area, const char *format, ..
  */
 void cn_log_flush(void);
 
-/* As above, but equal messages are all written: findings of one reading, each of which somebody must act on. */
-void cn_log_write_each(cn_log_level_t level, const char *area, const char *format, ...) CN_PRINTF(3, 4);
+/*
+ * As cn_log_write(), but equal messages are all written: findings of one reading, each of which
+ * somebody must act on.
+ */
+void cn_log_write_each(cn_log_level_t level, const char *area, const char *format, ...)
+    CN_PRINTF(3, 4);
 
 #define cn_log(level, area, ...)                               \
     do {                                                       \

@@ -175,6 +175,22 @@ repeats_are_counted_and_told_once(void **state)
 
 
 static void
+findings_are_all_written(void **state)
+{
+    (void) state;
+
+    for (unsigned i = 0; i < 20; i++) {
+        cn_log_write_each(CN_LOG_ERROR, "source", "unknown field: n=%u", i);
+    }
+
+    assert_int_equal(sink.lines, 20);
+    assert_non_null(strstr(sink.text, "[error] worker 0 source: unknown field: n=19\n"));
+    cn_log_flush();
+    assert_int_equal(sink.lines, 20);
+}
+
+
+static void
 the_next_second_tells_of_the_last_and_starts_anew(void **state)
 {
     (void) state;
@@ -230,6 +246,7 @@ main(void)
         cmocka_unit_test_setup(one_event_is_one_line, fresh),
         cmocka_unit_test_setup(long_lines_are_cut, fresh),
         cmocka_unit_test_setup(repeats_are_counted_and_told_once, fresh_second),
+        cmocka_unit_test_setup(findings_are_all_written, fresh),
         cmocka_unit_test_setup(the_next_second_tells_of_the_last_and_starts_anew, fresh_second),
         cmocka_unit_test_setup(without_a_sink_lines_go_to_standard_error, fresh),
     };
