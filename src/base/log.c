@@ -135,11 +135,14 @@ write_line(cn_log_level_t level, const char *area, const char *format, va_list a
 void
 cn_log_write_each(cn_log_level_t level, const char *area, const char *format, ...)
 {
+    int      error = errno;             /* a log line changes nothing for who logs */
     va_list  args;
 
     va_start(args, format);
     write_line(level, area, format, args);
     va_end(args);
+
+    errno = error;
 }
 
 
@@ -152,8 +155,8 @@ repeat_close(repeat_t *repeat)
 
         held_back--;
         cn_log_write_each(repeat->level, repeat->area, "repeated: more=%u message=\"%s\"",
-                        repeat->count - REPEATS_MAX,
-                        cn_bytes_escape(cn_bytes_str(repeat->format), text, sizeof(text)));
+                          repeat->count - REPEATS_MAX,
+                          cn_bytes_escape(cn_bytes_str(repeat->format), text, sizeof(text)));
     }
 
     repeat->format = NULL;
@@ -215,7 +218,7 @@ may_write(cn_log_level_t level, const char *area, const char *format)
 void
 cn_log_write(cn_log_level_t level, const char *area, const char *format, ...)
 {
-    int      error = errno;             /* a log line changes nothing for who logs */
+    int      error = errno;
     va_list  args;
 
     if (may_write(level, area, format)) {
