@@ -28,19 +28,29 @@ typedef struct {
 } cn_resource_t;
 
 /* What a reader is handed: where to allocate, where to report, and for whom. */
-typedef struct {
+typedef struct cn_read_s cn_read_t;
+
+struct cn_read_s {
     cn_pool_t            *pool;             /* the model's */
     cn_report_t          *report;
     const cn_model_t     *model;            /* global fields are set */
     const cn_resource_t  *resource;         /* the one being read */
-} cn_read_t;
+    cn_array_t           *header_ops;       /* cn_header_op_t of the route or destination being read; NULL elsewhere */
+    size_t                errors;           /* reported through this; the resource is broken when it is not 0 */
+    const void           *source;           /* the source's own */
+
+    /* Whether the source has a resource of that name, broken or not; NULL: it cannot tell. */
+    bool                (*has)(const cn_read_t *read, const char *kind, cn_bytes_t name_space, cn_bytes_t name);
+};
 
 /* Reports at a node: an error (the resource is refused), a warning, a note. */
 void cn_read_error(cn_read_t *read, const cn_doc_t *node, const char *field, const char *format, ...) CN_PRINTF(4, 5);
 void cn_read_warn(cn_read_t *read, const cn_doc_t *node, const char *field, const char *format, ...) CN_PRINTF(4, 5);
 
-/* Everything of node that nobody used is an unknown field: an error when strict, else a warning each.  CN_ERR_UNSUPPORTED when strict and any was found. */
-cn_status_t cn_read_finish(cn_read_t *read, cn_doc_t *node, const char *field, bool strict) CN_MUST_USE;
+/* Everything of node that nobody used is an unknown field: an error when strict, else a warning each. */
+void cn_read_finish(cn_read_t *read, cn_doc_t *node, const char *field, bool strict);
+
+/* Getters that report what is wrong: model/read.h. */
 
 typedef struct { const char *group; const char *const *versions; const char *kind; } cn_kind_t;
 
@@ -52,6 +62,7 @@ typedef struct {
     void                    **parsed;       /* what read_resource made of each */
     const bool               *broken;       /* and whether one is broken: its targets are to be denied */
     size_t                    resource_count;
+    size_t                    ordinal;      /* a module may stand in a chain several times: asked with 0, 1, ... until *config is NULL */
     const cn_bytes_t         *service_labels_owner;     /* the Gateway's name for targetRefs; its namespace is model->name_space */
 } cn_chain_question_t;
 
@@ -63,11 +74,12 @@ struct cn_module_config_s {
     const char *const *route_fields;        /* fields of a VirtualService's http[] that are this module's, NULL-ended */
     const char *const *route_filters;       /* filter types of an HTTPRoute rule that are this module's, NULL-ended */
     bool               always;              /* stands in every HTTP chain (istiod's way), with or without configuration */
+    int                position;            /* in a chain made from files, ascending; equal: as listed.  The router's is the greatest */
 
     /* A resource of `kinds`.  CN_ERR_*: reported; the resource is broken. */
     cn_status_t  (*read_resource)(cn_read_t *read, const cn_resource_t *resource, void **parsed);
 
-    /* One chain's configuration from the resources; *config NULL: not needed here. */
+    /* One chain's configuration from the resources; *config NULL: not needed here.  NULL function: there is none. */
     cn_status_t  (*read_chain)(cn_read_t *read, const cn_chain_question_t *question, void **config);
 
     /* One route field (name is of route_fields) or HTTPRoute filter (of route_filters); called once each, may extend *config. */

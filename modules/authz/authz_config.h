@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * authz_config - an AuthorizationPolicy as the configuration part holds it: trees of conditions, made simple while
+ * they are made (an AND of one is that one, NULL is "any"), so that both sources come to the same tree.
+ */
+
+#ifndef CN_AUTHZ_CONFIG_H
+#define CN_AUTHZ_CONFIG_H
+
+#include "authz/authz_table.h"
+
+#include "model/module_config.h"
+
+typedef struct authz_node_s authz_node_t;
+typedef authz_node_t *authz_node_ref_t;             /* arrays hold these */
+
+struct authz_node_s {
+    cn_authz_kind_t    kind;
+    uint8_t            needs;                       /* cn_authz_needs_t bits of it and all below */
+    uint16_t           port;
+    uint32_t           line;
+    cn_array_t         children;                    /* authz_node_ref_t */
+    cn_string_match_t  match;
+    uint8_t            ip[16];
+    uint8_t            prefix_bits;
+};
+
+typedef struct {
+    cn_bytes_t     name;
+    authz_node_t  *permissions;                     /* NULL: any */
+    authz_node_t  *principals;                      /* NULL: any */
+    cn_origin_t    origin;
+} authz_policy_t;
+
+/* What stands in a chain. */
+typedef struct {
+    cn_authz_action_t  action;
+    cn_array_t         policies;                    /* authz_policy_t by name */
+} authz_config_t;
+
+/* ---- authz_config_tree.c: making, printing and packing trees --------------------------------------------- */
+
+/* A leaf or an empty AND, OR, NOT.  NULL: memory. */
+authz_node_t *cn_authz_node(cn_pool_t *pool, cn_authz_kind_t kind, uint32_t line) CN_MUST_USE;
+
+/* CN_ERR_MEMORY. */
+cn_status_t cn_authz_add_child(authz_node_t *parent, authz_node_t *child) CN_MUST_USE;
+
+/* The simplest tree that says the same.  An OR that has NULL (any) among its children, or an AND of nothing but it, is NULL. */
+authz_node_t *cn_authz_simplify(authz_node_t *node);
+
+/* node without conditions that need the request: NULL, any, where nothing is left.  For DENY on TCP. */
+authz_node_t *cn_authz_without_request(authz_node_t *node, cn_pool_t *pool, cn_status_t *status);
+
+json_t *cn_authz_print(const void *config);
+cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder, uint32_t *at);
+
+/* ---- authz_config_policy.c: reading the resource ---------------------------------------------------------- */
+
+typedef struct {
+    bool        is_gateway;                         /* else a Service */
+    cn_bytes_t  name;
+} authz_target_t;
+
+typedef struct {
+    cn_authz_action_t  action;
+    bool               targets_known;               /* false: the targetRefs could not be read */
+    cn_array_t         targets;                     /* authz_target_t; none: not for a waypoint */
+    cn_array_t         policies;                    /* authz_policy_t, one a rule */
+} authz_resource_t;
+
+cn_status_t cn_authz_read_resource(cn_read_t *read, const cn_resource_t *resource, void **parsed);
+
+#endif

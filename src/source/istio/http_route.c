@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * http_route - Gateway API HTTPRoute with a Service as its parent.  Each match of a rule becomes a rule of its own, since
+ * Gateway API orders matches, not rules; the order is made when all routes of a service are known (routes.c).
+ */
+
+#include "source/istio/rules.h"
+
+#define WEIGHT_MAX  1000000
+
+typedef struct {
+    cn_istio_t  *istio;
+    cn_read_t   *read;
+    cn_bytes_t   name_space;
+} reader_t;
+
+
+/* Whether a reference of `group` and `kind` (with their defaults) is to a v1 Service. */
+static bool
+is_service(cn_read_t *read, cn_doc_t *node, const char *field, const char *default_group, const char *default_kind)
+{
+    cn_bytes_t  group = cn_bytes_str(default_group);
+    cn_bytes_t  kind = cn_bytes_str(default_kind);
+
+    (void) cn_read_string(read, node, "group", field, &group);
+    (void) cn_read_string(read, node, "kind", field, &kind);
+
+    return group.len == 0 && cn_bytes_equal(kind, CN_BYTES("Service"));
+}
+
+
+/* ---- matches ------------------------------------------------------------------------------------- */
+
+
+static void
+read_path_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *match)
+{
+    cn_doc_t    *node = cn_read_mapping(read, item, "path", field);
+    const char  *path = cn_read_path(read, "%s.path", field);
+    cn_bytes_t   type = CN_BYTES("PathPrefix");
+    cn_bytes_t   value = CN_BYTES("/");
+
+    (void) cn_read_string(read, node, "type", path, &type);
+    (void) cn_read_string(read, node, "value", path, &value);
+
+    if (value.len == 0 || value.ptr[0] != '/') {
+        cn_read_error(read, node, cn_read_path(read, "%s.value", path), "a path begins with /");
+        return;
+    }
+
+    if (cn_bytes_equal(type, CN_BYTES("Exact"))) {
+        match->path_kind = CN_PATH_MATCH_EXACT;
+        match->path = value;
+        return;
+    }
+
+    if (!cn_bytes_equal(type, CN_BYTES("PathPrefix"))) {
+        cn_read_error(read, node, cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
+        return;
+    }
+
+    /* the last slash of a prefix says nothing, and "/" is everything */
+    if (value.len > 1 && value.ptr[value.len - 1] == '/') {
+        value.len--;
+    }
+
+    match->path_kind = value.len == 1 ? CN_PATH_MATCH_PREFIX : CN_PATH_MATCH_SEPARATED_PREFIX;
+    match->path = value;
+}
+
+
+static void
+read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char *field, bool headers, cn_array_t *matches)
+{
+    cn_doc_t  *list = cn_read_sequence(read, item, key, field);
+    size_t     index = 0;
+
+    CN_DOC_EACH(list, node) {
+        const char         *path = cn_read_path(read, "%s.%s[%zu]", field, key, index++);
+        cn_string_match_t   value = { .kind = CN_STRING_EXACT };
+        cn_bytes_t          type = CN_BYTES("Exact");
+        cn_bytes_t          name;
+
+        if (!cn_read_is_mapping(read, node, path) || !cn_read_need_string(read, node, "name", path, &name)
+            || !cn_read_need_string(read, node, "value", path, &value.value))
+        {
+            continue;
+        }
+
+        if (cn_read_string(read, node, "type", path, &type) && !cn_bytes_equal(type, CN_BYTES("Exact"))) {
+            cn_read_error(read, node, cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
+        }
+
+        cn_rule_add_match(read, matches, name, headers, &value);
+    }
+}
+
+
+static void
+read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *match)
+{
+    cn_string_match_t  method = { .kind = CN_STRING_EXACT };
+
+    cn_rule_match_init(match, read, item);
+
+    if (!cn_read_is_mapping(read, item, field)) {
+        return;
+    }
+
+    read_path_match(read, item, field, match);
+    read_value_matches(read, item, "headers", field, true, &match->headers);
+    read_value_matches(read, item, "queryParams", field, false, &match->query);
+    match->header_count = (uint32_t) match->headers.count;
+
+    if (cn_array_sort(&match->headers, cn_rule_compare_names) != CN_OK
+        || cn_array_sort(&match->query, cn_rule_compare_names) != CN_OK)
+    {
+        cn_read_no_memory(read);
+    }
+
+    if (cn_read_string(read, item, "method", field, &method.value)) {
+        cn_rule_add_match(read, &match->headers, CN_BYTES(":method"), true, &method);
+    }
+
+    cn_read_finish(read, item, field, true);
+}
+
+
+/* ---- filters and backends ------------------------------------------------------------------------ */
+
+
+static void
+read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_array_t *filters, cn_array_t *ops)
+{
+    cn_read_t  *read = reader->read;
+    cn_doc_t   *list = cn_read_sequence(read, parent, "filters", field);
+    size_t      index = 0;
+
+    CN_DOC_EACH(list, item) {
+        const char  *path = cn_read_path(read, "%s.filters[%zu]", field, index++);
+        cn_bytes_t   type;
+        const char  *name;
+
+        if (!cn_read_is_mapping(read, item, path) || !cn_read_need_string(read, item, "type", path, &type)) {
+            continue;
+        }
+
+        name = cn_read_path(read, "%.*s", CN_BYTES_ARG(type));
+
+        if (!cn_rule_module_field(reader->istio, read, name, true, item, path, filters, ops)) {
+            cn_doc_use_all(item);
+            cn_read_error(read, item, cn_read_path(read, "%s.type", path), "%s is not implemented", name);
+        }
+    }
+}
+
+
+static void
+resolve(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_destination_t *made)
+{
+    cn_istio_t  *istio = reader->istio;
+    cn_read_t   *read = reader->read;
+
+    made->service = cn_istio_service(istio, made->host, reader->name_space);
+    made->host = cn_istio_full_host(istio, made->host, reader->name_space);
+
+    if (made->service == NULL) {
+        cn_read_error(read, item, cn_read_path(read, "%s.name", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
+
+    } else if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
+        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(made->host),
+                      made->port);
+    }
+}
+
+
+static void
+read_backend(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    cn_read_t              *read = reader->read;
+    cn_rule_destination_t   made;
+    cn_bytes_t              name_space = reader->name_space;
+    uint64_t                number = 0;
+    uint64_t                weight = 1;
+
+    if (!cn_read_is_mapping(read, item, field)) {
+        return;
+    }
+
+    cn_rule_destination_init(&made, read);
+
+    if (!is_service(read, item, field, "", "Service")) {
+        cn_read_error(read, item, cn_read_path(read, "%s.kind", field), "a backend other than a Service is not implemented");
+    }
+
+    if (cn_read_string(read, item, "namespace", field, &name_space) && !cn_bytes_equal(name_space, reader->name_space)) {
+        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field), "a backend of another namespace is not implemented");
+    }
+
+    if (cn_read_u64(read, item, "port", field, 1, 65535, &number)) {
+        made.port = (uint16_t) number;
+
+    } else if (cn_doc_get(item, "port") == NULL) {
+        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "is missing");
+    }
+
+    if (cn_read_need_string(read, item, "name", field, &made.host)) {
+        resolve(reader, item, field, &made);
+    }
+
+    (void) cn_read_u64(read, item, "weight", field, 0, WEIGHT_MAX, &weight);
+    made.weight = (uint32_t) weight;
+    read_filters(reader, item, field, &made.filters, &made.header_ops);
+
+    if (made.weight > 0) {
+        cn_rule_add(read, &rule->destinations, &made);
+    }
+}
+
+
+/* ---- rules --------------------------------------------------------------------------------------- */
+
+
+static void
+read_timeouts(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    static const char *const  unsupported[] = { "backendRequest", NULL };
+    cn_doc_t                 *timeouts = cn_read_mapping(read, item, "timeouts", field);
+    const char               *path = cn_read_path(read, "%s.timeouts", field);
+
+    (void) cn_read_duration_ms(read, timeouts, "request", path, &rule->timeout_ms);
+    cn_read_unsupported(read, timeouts, path, unsupported);
+}
+
+
+static void
+read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t number, cn_array_t *rules)
+{
+    static const char *const  unsupported[] = { "retry", "sessionPersistence", NULL };
+    cn_read_t                *read = reader->read;
+    cn_doc_t                 *matches, *backends;
+    cn_rule_t                 rule;
+    size_t                    index = 0;
+
+    if (!cn_read_is_mapping(read, item, field)) {
+        return;
+    }
+
+    cn_rule_init(&rule, read, item);
+    rule.no_cluster_status = 500;
+
+    if (!cn_read_string(read, item, "name", field, &rule.name)) {
+        rule.name = cn_bytes_str(cn_pool_printf(read->pool, "%.*s.%.*s.%zu", CN_BYTES_ARG(read->resource->name_space),
+                                                CN_BYTES_ARG(read->resource->name), number));
+    }
+
+    matches = cn_read_sequence(read, item, "matches", field);
+    backends = cn_read_sequence(read, item, "backendRefs", field);
+    read_filters(reader, item, field, &rule.filters, &rule.header_ops);
+    read_timeouts(read, item, field, &rule);
+    cn_read_unsupported(read, item, field, unsupported);
+
+    CN_DOC_EACH(backends, node) {
+        read_backend(reader, node, cn_read_path(read, "%s.backendRefs[%zu]", field, index++), &rule);
+    }
+
+    if (rule.destinations.count == 0) {
+        rule.direct_status = 500;           /* Gateway API: nobody to answer */
+    }
+
+    if (matches == NULL || matches->count == 0) {
+        cn_rule_add(read, rules, &rule);
+        return;
+    }
+
+    index = 0;
+
+    CN_DOC_EACH(matches, node) {
+        cn_rule_match_t  match;
+        cn_rule_t        one = rule;
+
+        one.matches = CN_ARRAY_INIT(read->pool, cn_rule_match_t);
+        read_match(read, node, cn_read_path(read, "%s.matches[%zu]", field, index++), &match);
+        cn_rule_add(read, &one.matches, &match);
+        cn_rule_add(read, rules, &one);
+    }
+}
+
+
+/* ---- the resource -------------------------------------------------------------------------------- */
+
+
+static void
+read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_set_t *set)
+{
+    static const char *const  unsupported[] = { "sectionName", NULL };
+    cn_read_t                *read = reader->read;
+    cn_bytes_t                name = CN_BYTES_NONE;
+    cn_bytes_t                name_space = reader->name_space;
+    cn_kube_service_t        *service;
+    uint64_t                  port = 0;
+
+    if (!cn_read_is_mapping(read, item, field)) {
+        return;
+    }
+
+    if (!is_service(read, item, field, "gateway.networking.k8s.io", "Gateway")) {
+        cn_doc_use_all(item);
+        cn_report_add(read->report, CN_REPORT_NOTE, item, read->resource->label, field,
+                      "is no Service: traffic of other parents does not pass a waypoint by this route");
+        return;
+    }
+
+    cn_read_unsupported(read, item, field, unsupported);
+    (void) cn_read_u64(read, item, "port", field, 1, 65535, &port);
+
+    if (cn_read_string(read, item, "namespace", field, &name_space) && !cn_bytes_equal(name_space, reader->name_space)) {
+        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field), "a parent of another namespace is not implemented");
+        return;
+    }
+
+    if (!cn_read_need_string(read, item, "name", field, &name)) {
+        return;
+    }
+
+    service = cn_istio_service(reader->istio, name, reader->name_space);
+
+    if (service == NULL) {
+        cn_read_error(read, item, cn_read_path(read, "%s.name", field), "there is no service %.*s",
+                      CN_BYTES_ARG(cn_istio_full_host(reader->istio, name, reader->name_space)));
+        return;
+    }
+
+    if (port != 0 && cn_istio_port(service, (uint16_t) port) == NULL) {
+        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(service->host),
+                      (unsigned) port);
+        return;
+    }
+
+    cn_rule_set_serve(read, set, service, (uint16_t) port);
+}
+
+
+void
+cn_istio_read_http_route(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource)
+{
+    static const char *const  unsupported[] = { "hostnames", "useDefaultGateways", NULL };
+    reader_t                  reader = { .istio = istio, .read = read, .name_space = resource->name_space };
+    cn_rule_set_t            *set = cn_rule_set_new(read, resource);
+    cn_doc_t                 *parents, *rules;
+    size_t                    index = 0;
+
+    if (set == NULL) {
+        return;
+    }
+
+    parents = cn_read_sequence(read, resource->spec, "parentRefs", "spec");
+
+    CN_DOC_EACH(parents, item) {
+        read_parent(&reader, item, cn_read_path(read, "spec.parentRefs[%zu]", index++), set);
+    }
+
+    if (parents == NULL || parents->count == 0) {
+        cn_read_error(read, resource->spec == NULL ? resource->root : resource->spec, "spec.parentRefs", "is missing");
+    }
+
+    if (set->services.count == 0) {
+        if (read->errors == 0) {
+            cn_doc_use_all(resource->root);     /* an ingress's or egress's route */
+        }
+        return;
+    }
+
+    rules = cn_read_sequence(read, resource->spec, "rules", "spec");
+    index = 0;
+
+    CN_DOC_EACH(rules, item) {
+        read_rule(&reader, item, cn_read_path(read, "spec.rules[%zu]", index), index, &set->rules);
+        index++;
+    }
+
+    cn_read_unsupported(read, resource->spec, "spec", unsupported);
+    cn_istio_finish(read);
+
+    if (read->errors == 0) {
+        CN_ARRAY_EACH(&set->services, const cn_service_ref_t, service) {
+            cn_rule_add(read, &(*service)->http_routes, &set);
+        }
+    }
+}
+
+
+void
+cn_istio_refuse_http_route(cn_istio_t *istio, const cn_resource_t *resource)
+{
+    cn_doc_t  *parents = cn_doc_get(resource->spec, "parentRefs");
+
+    CN_DOC_EACH(parents, item) {
+        cn_doc_t           *kind = cn_doc_get(item, "kind");
+        cn_doc_t           *name = cn_doc_get(item, "name");
+        cn_kube_service_t  *service;
+
+        if (kind == NULL || name == NULL || !cn_bytes_equal(kind->text, CN_BYTES("Service"))) {
+            continue;
+        }
+
+        service = cn_istio_service(istio, name->text, resource->name_space);
+
+        if (service != NULL) {
+            service->refused = true;
+        }
+    }
+}

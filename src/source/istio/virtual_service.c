@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * virtual_service - networking.istio.io VirtualService, its http part.  A field that we know and do not implement is an
+ * error that names it; an unknown one is a warning, in a match an error.
+ */
+
+#include "source/istio/rules.h"
+
+#define WEIGHT_MAX    1000000
+#define ATTEMPTS_MAX  1000
+
+typedef struct {
+    cn_istio_t    *istio;
+    cn_read_t     *read;
+    cn_bytes_t     name_space;
+} reader_t;
+
+
+/* ---- match --------------------------------------------------------------------------------------- */
+
+
+/* {exact: x} or {prefix: x}; where empty says "is present", {} is that.  False: reported. */
+static bool
+read_string_match(cn_read_t *read, cn_doc_t *node, const char *field, bool may_be_empty, cn_string_match_t *match)
+{
+    static const char *const  unsupported[] = { "regex", NULL };
+    size_t                    errors = read->errors;
+    bool                      exact, prefix;
+
+    *match = (cn_string_match_t) { .kind = CN_STRING_ANY };
+
+    if (node->kind == CN_DOC_NULL && may_be_empty) {
+        return true;
+    }
+
+    if (!cn_read_is_mapping(read, node, field)) {
+        return false;
+    }
+
+    exact = cn_read_string(read, node, "exact", field, &match->value);
+    prefix = cn_read_string(read, node, "prefix", field, &match->value);
+    cn_read_unsupported(read, node, field, unsupported);
+
+    if (exact && prefix) {
+        cn_read_error(read, node, field, "has both exact and prefix");
+
+    } else if (exact || prefix) {
+        match->kind = exact ? CN_STRING_EXACT : CN_STRING_PREFIX;
+
+    } else if (!may_be_empty && read->errors == errors) {
+        cn_read_error(read, node, field, "needs one of exact, prefix");
+    }
+
+    cn_read_finish(read, node, field, true);
+
+    return read->errors == errors;
+}
+
+
+static void
+read_uri(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *match)
+{
+    cn_doc_t           *node = cn_doc_get(item, "uri");
+    const char         *path = cn_read_path(read, "%s.uri", field);
+    cn_string_match_t   value;
+
+    (void) cn_read_bool(read, item, "ignoreUriCase", field, &match->path_ignore_case);
+
+    if (node == NULL || !read_string_match(read, node, path, false, &value)) {
+        return;
+    }
+
+    if (value.kind == CN_STRING_EXACT && (value.value.len == 0 || value.value.ptr[0] != '/')) {
+        cn_read_error(read, node, path, "a path begins with /");
+        return;
+    }
+
+    match->path_kind = value.kind == CN_STRING_EXACT ? CN_PATH_MATCH_EXACT : CN_PATH_MATCH_PREFIX;
+    match->path = match->path_ignore_case ? cn_rule_lower(read, value.value) : value.value;
+}
+
+
+static void
+read_named_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char *field, bool invert, cn_array_t *matches)
+{
+    cn_doc_t  *mapping = cn_read_mapping(read, item, key, field);
+    bool       headers = strcmp(key, "queryParams") != 0;
+
+    CN_DOC_EACH(mapping, node) {
+        const char         *path = cn_read_path(read, "%s.%s.%.*s", field, key, CN_BYTES_ARG(node->key));
+        cn_string_match_t   value;
+        cn_header_match_t  *last;
+
+        node->used = true;
+
+        if (node->key.len == 0) {
+            cn_read_error(read, node, path, "has no name");
+            continue;
+        }
+
+        if (!read_string_match(read, node, path, true, &value)) {
+            continue;
+        }
+
+        cn_rule_add_match(read, matches, node->key, headers, &value);
+
+        if (matches->count > 0) {
+            last = CN_ARRAY_AT(matches, cn_header_match_t, matches->count - 1);
+            last->invert = invert;
+            last->missing_as_empty = invert && !last->present_only;
+        }
+    }
+}
+
+
+static void
+read_pseudo(cn_read_t *read, cn_doc_t *item, const char *key, const char *field, cn_array_t *matches)
+{
+    cn_doc_t           *node = cn_doc_get(item, key);
+    cn_string_match_t   value;
+
+    if (node != NULL && read_string_match(read, node, cn_read_path(read, "%s.%s", field, key), false, &value)) {
+        cn_rule_add_match(read, matches, cn_bytes_str(cn_read_path(read, ":%s", key)), true, &value);
+    }
+}
+
+
+/* Whether a list of gateways (absent: all) takes in the mesh itself. */
+static bool
+in_mesh(cn_read_t *read, cn_doc_t *parent, const char *field)
+{
+    cn_doc_t    *gateways = cn_read_sequence(read, parent, "gateways", field);
+    cn_bytes_t   name;
+    bool         found = gateways == NULL || gateways->count == 0;
+
+    CN_DOC_EACH(gateways, item) {
+        if (cn_read_item_string(read, item, cn_read_path(read, "%s.gateways", field), &name)) {
+            found = found || cn_bytes_equal(name, CN_BYTES("mesh"));
+        }
+    }
+
+    return found;
+}
+
+
+/* False: this way in is not for a waypoint, and no other is made of it. */
+static bool
+read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *match)
+{
+    static const char *const  unsupported[] = { "sourceNamespace", "statPrefix", NULL };
+    cn_doc_t                 *labels;
+    uint64_t                  port = 0;
+    bool                      ours;
+
+    cn_rule_match_init(match, read, item);
+
+    if (!cn_read_is_mapping(read, item, field)) {
+        return false;
+    }
+
+    (void) cn_read_string(read, item, "name", field, &match->name);
+    read_uri(read, item, field, match);
+    read_named_matches(read, item, "headers", field, false, &match->headers);
+    read_named_matches(read, item, "withoutHeaders", field, true, &match->headers);
+    read_named_matches(read, item, "queryParams", field, false, &match->query);
+
+    if (cn_array_sort(&match->headers, cn_rule_compare_names) != CN_OK
+        || cn_array_sort(&match->query, cn_rule_compare_names) != CN_OK)
+    {
+        cn_read_no_memory(read);
+    }
+
+    read_pseudo(read, item, "method", field, &match->headers);
+    read_pseudo(read, item, "authority", field, &match->headers);
+    read_pseudo(read, item, "scheme", field, &match->headers);
+
+    if (cn_read_u64(read, item, "port", field, 1, 65535, &port)) {
+        match->port = (uint16_t) port;
+    }
+
+    ours = in_mesh(read, item, field);
+    labels = cn_read_mapping(read, item, "sourceLabels", field);
+
+    if (labels != NULL && labels->count > 0) {
+        cn_read_warn(read, labels, cn_read_path(read, "%s.sourceLabels", field),
+                     "a waypoint does not know its clients' labels: this match is left out");
+        ours = false;
+    }
+
+    cn_doc_use_all(labels);
+    cn_read_unsupported(read, item, field, unsupported);
+    cn_read_finish(read, item, field, true);
+
+    return ours;
+}
+
+
+/* ---- route --------------------------------------------------------------------------------------- */
+
+
+static void
+resolve(const reader_t *reader, cn_doc_t *node, const char *field, cn_rule_destination_t *made)
+{
+    cn_istio_t  *istio = reader->istio;
+    cn_read_t   *read = reader->read;
+
+    made->service = cn_istio_service(istio, made->host, reader->name_space);
+    made->host = cn_istio_full_host(istio, made->host, reader->name_space);
+
+    if (made->service == NULL) {
+        cn_read_error(read, node, cn_read_path(read, "%s.host", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
+        return;
+    }
+
+    if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
+        cn_read_error(read, node, cn_read_path(read, "%s.port.number", field), "service %.*s has no port %u",
+                      CN_BYTES_ARG(made->host), made->port);
+    }
+
+    if (made->subset.len > 0 && cn_istio_subset(made->service, made->subset) == NULL) {
+        cn_read_error(read, node, cn_read_path(read, "%s.subset", field), "no DestinationRule of %.*s has a subset %.*s",
+                      CN_BYTES_ARG(made->host), CN_BYTES_ARG(made->subset));
+    }
+}
+
+
+static void
+read_destination(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_destination_t *made)
+{
+    cn_read_t   *read = reader->read;
+    cn_doc_t    *node = cn_read_mapping(read, item, "destination", field);
+    const char  *path = cn_read_path(read, "%s.destination", field);
+    cn_doc_t    *port = cn_read_mapping(read, node, "port", path);
+    uint64_t     number = 0;
+
+    if (node == NULL) {
+        if (cn_doc_get(item, "destination") == NULL) {
+            cn_read_error(read, item, path, "is missing");
+        }
+        return;
+    }
+
+    (void) cn_read_string(read, node, "subset", path, &made->subset);
+
+    if (cn_read_u64(read, port, "number", cn_read_path(read, "%s.port", path), 1, 65535, &number)) {
+        made->port = (uint16_t) number;
+    }
+
+    if (cn_read_need_string(read, node, "host", path, &made->host)) {
+        resolve(reader, node, path, made);
+    }
+}
+
+
+/* A field of http[] or route[] that belongs to a module of this build. */
+static void
+read_module_field(const reader_t *reader, cn_doc_t *parent, const char *name, const char *field, cn_array_t *filters,
+    cn_array_t *ops)
+{
+    cn_doc_t    *node = cn_doc_get(parent, name);
+    const char  *path = cn_read_path(reader->read, "%s.%s", field, name);
+
+    if (node != NULL && !cn_rule_module_field(reader->istio, reader->read, name, false, node, path, filters, ops)) {
+        cn_doc_use_all(node);
+        cn_read_error(reader->read, node, path, "is not implemented in this build");
+    }
+}
+
+
+static void
+read_route(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    cn_read_t  *read = reader->read;
+    cn_doc_t   *route = cn_read_sequence(read, item, "route", field);
+    uint64_t    total = 0;
+    size_t      index = 0;
+
+    if (route == NULL || route->count == 0) {
+        if (cn_doc_get(item, "route") == NULL || route != NULL) {
+            cn_read_error(read, item, cn_read_path(read, "%s.route", field), "is missing");
+        }
+        return;
+    }
+
+    CN_DOC_EACH(route, node) {
+        const char             *path = cn_read_path(read, "%s.route[%zu]", field, index++);
+        cn_rule_destination_t   made;
+        uint64_t                weight = 0;
+
+        if (!cn_read_is_mapping(read, node, path)) {
+            continue;
+        }
+
+        cn_rule_destination_init(&made, read);
+        read_destination(reader, node, path, &made);
+        read_module_field(reader, node, "headers", path, &made.filters, &made.header_ops);
+        (void) cn_read_u64(read, node, "weight", path, 0, WEIGHT_MAX, &weight);
+        total += weight;
+        made.weight = route->count == 1 ? 1 : (uint32_t) weight;
+
+        if (made.weight > 0) {
+            cn_rule_add(read, &rule->destinations, &made);
+        }
+    }
+
+    if (route->count > 1 && total == 0) {
+        cn_read_error(read, route, cn_read_path(read, "%s.route", field), "all weights are 0");
+    }
+}
+
+
+static bool
+find_condition(cn_bytes_t name, uint32_t *bit)
+{
+    static const struct { const char *name; uint32_t bit; } names[] = {
+        { "connect-failure", CN_RETRY_CONNECT_FAILURE },
+        { "refused-stream", CN_RETRY_REFUSED_STREAM },
+        { "unavailable", CN_RETRY_UNAVAILABLE },
+        { "cancelled", CN_RETRY_CANCELLED },
+        { "retriable-status-codes", CN_RETRY_RETRIABLE_STATUS_CODES },
+        { "5xx", CN_RETRY_5XX },
+        { "gateway-error", CN_RETRY_GATEWAY_ERROR },
+        { "reset", CN_RETRY_RESET },
+        { "retriable-4xx", CN_RETRY_RETRIABLE_4XX },
+        { "reset-before-request", CN_RETRY_RESET_BEFORE_REQUEST },
+        { "deadline-exceeded", CN_RETRY_DEADLINE_EXCEEDED },
+        { "internal", CN_RETRY_INTERNAL },
+        { "resource-exhausted", CN_RETRY_RESOURCE_EXHAUSTED },
+    };
+
+    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
+        if (cn_bytes_equal(name, cn_bytes_str(names[i].name))) {
+            *bit = names[i].bit;
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/* "connect-failure,503": names of conditions and status codes. */
+static void
+read_retry_on(cn_read_t *read, cn_doc_t *node, const char *field, cn_retry_t *retry)
+{
+    cn_bytes_t  rest, word;
+    bool        more;
+
+    if (!cn_read_string(read, node, "retryOn", field, &rest) || rest.len == 0) {
+        return;
+    }
+
+    retry->on = 0;
+
+    do {
+        uint64_t  status;
+        uint32_t  bit = 0;
+
+        more = cn_bytes_split(rest, ',', &word, &rest);
+        word = cn_bytes_trim(word);
+
+        if (cn_bytes_to_u64(word, 599, &status) == CN_OK && status >= 100) {
+            uint32_t  number = (uint32_t) status;
+
+            cn_rule_add(read, &retry->statuses, &number);
+            bit = CN_RETRY_RETRIABLE_STATUS_CODES;
+
+        } else if (!find_condition(word, &bit)) {
+            cn_read_error(read, cn_doc_get(node, "retryOn"), cn_read_path(read, "%s.retryOn", field),
+                          "\"%.*s\" is no condition that is implemented", CN_BYTES_ARG(word));
+        }
+
+        retry->on |= bit;
+    } while (more);
+}
+
+
+static void
+read_retries(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    static const char *const  unsupported[] = { "retryRemoteLocalities", NULL };
+    cn_doc_t                 *node = cn_read_mapping(read, item, "retries", field);
+    const char               *path = cn_read_path(read, "%s.retries", field);
+    cn_route_t                defaults;
+    cn_retry_t               *retry = &rule->retry;
+    uint64_t                  attempts = 0;
+    bool                      another_host = true;
+
+    if (node == NULL) {
+        return;
+    }
+
+    cn_route_defaults(&defaults, read->pool);
+    rule->has_retry = true;
+    *retry = defaults.retry;
+    (void) cn_read_u64(read, node, "attempts", path, 0, ATTEMPTS_MAX, &attempts);
+    retry->tries = (uint32_t) attempts;
+    (void) cn_read_duration_ms(read, node, "perTryTimeout", path, &retry->per_try_timeout_ms);
+
+    if (cn_read_duration_ms(read, node, "backoff", path, &retry->base_backoff_ms)) {
+        retry->max_backoff_ms = retry->base_backoff_ms > UINT32_MAX / 10 ? UINT32_MAX : retry->base_backoff_ms * 10;
+    }
+
+    if (cn_read_bool(read, node, "retryIgnorePreviousHosts", path, &another_host) && !another_host) {
+        retry->host_attempts = 0;
+    }
+
+    read_retry_on(read, node, path, retry);
+    cn_read_unsupported(read, node, path, unsupported);
+}
+
+
+static void
+read_http(const reader_t *reader, cn_doc_t *item, const char *field, cn_array_t *rules)
+{
+    static const char *const  unsupported[] = {
+        "redirect", "directResponse", "delegate", "rewrite", "mirror", "mirrorPercent", "mirror_percent",
+        "mirrorPercentage", "mirrors", "corsPolicy", NULL
+    };
+    cn_read_t                *read = reader->read;
+    cn_doc_t                 *matches;
+    cn_rule_t                 rule;
+    size_t                    index = 0;
+
+    if (!cn_read_is_mapping(read, item, field)) {
+        return;
+    }
+
+    cn_rule_init(&rule, read, item);
+    (void) cn_read_string(read, item, "name", field, &rule.name);
+    matches = cn_read_sequence(read, item, "match", field);
+
+    CN_DOC_EACH(matches, node) {
+        cn_rule_match_t  match;
+
+        if (read_match(read, node, cn_read_path(read, "%s.match[%zu]", field, index++), &match)) {
+            cn_rule_add(read, &rule.matches, &match);
+        }
+    }
+
+    cn_read_unsupported(read, item, field, unsupported);
+    read_module_field(reader, item, "headers", field, &rule.filters, &rule.header_ops);
+    read_module_field(reader, item, "fault", field, &rule.filters, &rule.header_ops);
+    read_route(reader, item, field, &rule);
+    read_retries(read, item, field, &rule);
+    (void) cn_read_duration_ms(read, item, "timeout", field, &rule.timeout_ms);
+
+    if (matches != NULL && matches->count > 0 && rule.matches.count == 0) {
+        return;                             /* no way in */
+    }
+
+    cn_rule_add(read, rules, &rule);
+}
+
+
+/* ---- the resource -------------------------------------------------------------------------------- */
+
+
+/* A VirtualService counts for services of its own namespace, and that of the waypoint for all. */
+static bool
+may_route(const cn_istio_t *istio, const cn_kube_service_t *service, cn_bytes_t name_space)
+{
+    return cn_bytes_equal(name_space, service->name_space) || cn_bytes_equal(name_space, istio->model->name_space);
+}
+
+
+static void
+read_hosts(const reader_t *reader, cn_doc_t *spec, cn_rule_set_t *set)
+{
+    cn_read_t  *read = reader->read;
+    cn_doc_t   *hosts = cn_read_sequence(read, spec, "hosts", "spec");
+    size_t      index = 0;
+
+    if (hosts == NULL || hosts->count == 0) {
+        cn_read_error(read, spec, "spec.hosts", "is missing");
+        return;
+    }
+
+    CN_DOC_EACH(hosts, item) {
+        const char         *field = cn_read_path(read, "spec.hosts[%zu]", index++);
+        cn_kube_service_t  *service;
+        cn_bytes_t          host;
+
+        if (!cn_read_item_string(read, item, field, &host)) {
+            continue;
+        }
+
+        if (cn_bytes_find_octet(host, '*') != SIZE_MAX) {
+            cn_read_error(read, item, field, "a wildcard host is not implemented");
+            continue;
+        }
+
+        service = cn_istio_service(reader->istio, host, reader->name_space);
+
+        if (service == NULL) {
+            cn_read_error(read, item, field, "there is no service %.*s",
+                          CN_BYTES_ARG(cn_istio_full_host(reader->istio, host, reader->name_space)));
+
+        } else if (may_route(reader->istio, service, reader->name_space)) {
+            cn_rule_set_serve(read, set, service, 0);
+
+        } else {
+            cn_read_warn(read, item, field, "is of another namespace than the VirtualService and the waypoint: no effect");
+        }
+    }
+}
+
+
+static void
+skip(cn_istio_t *istio, const cn_resource_t *resource)
+{
+    cn_doc_use_all(resource->root);
+    cn_report_add(istio->report, CN_REPORT_NOTE, resource->root, resource->label, "spec.gateways",
+                  "is bound to gateways other than mesh alone, and skipped");
+}
+
+
+void
+cn_istio_read_virtual_service(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource)
+{
+    static const char *const  unsupported[] = { "tls", "tcp", NULL };
+    static const char *const  ignored[] = { "exportTo", NULL };
+    reader_t                  reader = { .istio = istio, .read = read, .name_space = resource->name_space };
+    cn_rule_set_t            *set = cn_rule_set_new(read, resource);
+    cn_doc_t                 *http;
+    size_t                    index = 0;
+
+    if (set == NULL) {
+        return;
+    }
+
+    if (resource->spec == NULL) {
+        cn_read_error(read, resource->root, "spec", "is missing");
+        return;
+    }
+
+    if (!in_mesh(read, resource->spec, "spec")) {
+        if (read->errors == 0) {
+            skip(istio, resource);
+        }
+        return;
+    }
+
+    read_hosts(&reader, resource->spec, set);
+    http = cn_read_sequence(read, resource->spec, "http", "spec");
+
+    CN_DOC_EACH(http, item) {
+        read_http(&reader, item, cn_read_path(read, "spec.http[%zu]", index++), &set->rules);
+    }
+
+    cn_read_unsupported(read, resource->spec, "spec", unsupported);
+    cn_read_ignore(resource->spec, ignored);
+    cn_istio_finish(read);
+
+    if (read->errors == 0) {
+        CN_ARRAY_EACH(&set->services, const cn_service_ref_t, service) {
+            cn_rule_add(read, &(*service)->virtual_services, &set);
+        }
+    }
+}
+
+
+void
+cn_istio_refuse_virtual_service(cn_istio_t *istio, const cn_resource_t *resource)
+{
+    cn_doc_t  *hosts = cn_doc_get(resource->spec, "hosts");
+
+    CN_DOC_EACH(hosts, item) {
+        cn_kube_service_t  *service = cn_istio_service(istio, item->text, resource->name_space);
+
+        if (service != NULL && may_route(istio, service, resource->name_space)) {
+            service->refused = true;
+        }
+    }
+}
