@@ -84,7 +84,13 @@ read_path(reader_t *reader, cn_doc_t *parent, const char *key, const char *field
 static void
 read_log_path(reader_t *reader, cn_doc_t *parent, const char *field, const char **value)
 {
+    cn_doc_t    *node = cn_doc_get(parent, "path");
     const char  *text = NULL;
+
+    if (node != NULL && cn_bytes_equal(node->text, CN_BYTES("off"))) {
+        *value = "off";         /* also unquoted, where YAML would read a boolean */
+        return;
+    }
 
     read_string(reader, parent, "path", field, &text);
 
@@ -92,7 +98,7 @@ read_log_path(reader_t *reader, cn_doc_t *parent, const char *field, const char 
         return;
     }
 
-    if (strcmp(text, "stdout") == 0 || strcmp(text, "stderr") == 0 || strcmp(text, "off") == 0) {
+    if (strcmp(text, "stdout") == 0 || strcmp(text, "stderr") == 0) {
         *value = text;
         return;
     }
