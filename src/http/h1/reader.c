@@ -538,6 +538,10 @@ on_headers_complete(llhttp_t *parser)
     bool           no_body = false;
     int            rc;
 
+    if (parser->http_major != 1) {
+        return fail(reader, parser->type == HTTP_REQUEST ? 426 : 502, "low_version");     /* HTTP/0.9 */
+    }
+
     message->version = parser->http_minor == 0 ? CN_HTTP_10 : CN_HTTP_11;
     message->keep_alive = !reader->close
                           && (parser->http_minor > 0 || (parser->flags & F_CONNECTION_KEEP_ALIVE) != 0);
@@ -688,9 +692,17 @@ error_of(const h1_reader_t *reader, llhttp_errno_t error)
     switch (error) {
 
     case HPE_INVALID_VERSION:
-        return reader->parser.type == HTTP_REQUEST ? (h1_error_t) { 426, "low_version" } : codec_error;
+        /* also said of what follows a good version */
+        if (reader->parser.type == HTTP_REQUEST
+            && !(reader->parser.http_major == 1 && reader->parser.http_minor == 1))
+        {
+            return (h1_error_t) { 426, "low_version" };
+        }
+
+        return codec_error;
 
     case HPE_UNEXPECTED_CONTENT_LENGTH:
+    case HPE_INVALID_CONTENT_LENGTH:
         if (reader->coding_count > 0) {
             return (h1_error_t) { 400, "http1.content_length_and_chunked_not_allowed" };
         }
