@@ -538,7 +538,15 @@ h2_stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *header,
 
     (void) ng, (void) frame;
 
-    /* never put off: between reading and sending nothing may change `out` */
+    if (h2->blocked) {
+        return NGHTTP2_ERR_WOULDBLOCK;
+    }
+
+    /* put off before, and reset by its owner since */
+    if (stream->base.events == NULL || stream->out.len < length) {
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+
     if (h2_out(h2, cn_bytes(header, 9)) != CN_OK) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }

@@ -531,7 +531,7 @@ call_reset(void *owner, cn_reset_reason_t reason, const char *detail)
 }
 
 
-static const cn_exchange_events_t  call_events = {
+const cn_exchange_events_t  call_events = {
     .on_head = call_head, .on_informational = call_informational, .on_body = call_body, .on_end = call_end,
     .on_sent = call_sent, .on_reset = call_reset,
 };

@@ -62,6 +62,8 @@ typedef struct {
     char            trailers[256];
 } call_t;
 
+extern const cn_exchange_events_t  call_events;
+
 /* Sends method and path with a body (none: no body at all; chunked: without a length). */
 void call_start(call_t *call, cn_session_t *session, const char *method, const char *path, cn_bytes_t body,
     bool chunked);

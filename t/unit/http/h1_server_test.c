@@ -6,6 +6,7 @@
 
 static cn_loop_t  *loop;
 static text_t      heard, wire;
+static unsigned    streams_before;      /* so that one failure does not fail what follows */
 
 typedef struct {
     app_t         app;
@@ -19,6 +20,7 @@ setup(void **state)
 {
     (void) state;
     loop = cn_loop_create();
+    streams_before = pipe_stream_alive();
 
     return loop == NULL;
 }
@@ -29,7 +31,7 @@ teardown(void **state)
 {
     (void) state;
     run_turns(loop, 4);
-    assert_int_equal(pipe_stream_alive(), 0);
+    assert_int_equal(pipe_stream_alive(), streams_before);
     cn_loop_destroy(loop);
 
     return 0;

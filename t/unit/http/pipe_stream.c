@@ -177,7 +177,7 @@ deliver(pipe_end_t *end)
     cn_slice_t  data, block;
     size_t      max = may_deliver(end);
 
-    if (end->in.len == 0 || max == 0) {
+    if (end->in.len == 0 || max == 0 || !end->opened) {
         return;
     }
 
