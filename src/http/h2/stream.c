@@ -40,7 +40,7 @@ code_of(const h2_stream_t *stream, cn_reset_reason_t reason)
 static bool
 is_open(const h2_stream_t *stream)
 {
-    return stream->h2 != NULL && stream->base.events != NULL && stream->h2->state == H2_OPEN;
+    return stream->h2 != NULL && !stream->owner_reset && stream->h2->state == H2_OPEN;
 }
 
 
@@ -501,7 +501,7 @@ h2_stream_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t length, uin
     (void) ng, (void) id, (void) buf, (void) user_data;
 
     if (stream->h2 == NULL || (stream->out.len == 0 && !stream->write_done)
-        || stream->base.events == NULL)
+        || stream->owner_reset)
     {
         stream->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
@@ -543,7 +543,7 @@ h2_stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *header,
     }
 
     /* put off before, and reset by its owner since */
-    if (stream->base.events == NULL || stream->out.len < length) {
+    if (stream->owner_reset || stream->out.len < length) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
 
