@@ -98,6 +98,9 @@ struct cn_module_config_s {
 /* All that are compiled in, in chain order, ended by NULL (made by configure). */
 extern const cn_module_config_t *const  cn_module_configs[];
 
+/* The names of all run parts in the order of cn_modules (made by configure): a table refers to a module by its place here. */
+extern const char *const  cn_module_names[];
+
 /* Helpers for pack and print of what the model and the modules share. */
 cn_table_string_match_t cn_pack_string_match(const cn_string_match_t *match, cn_block_builder_t *builder);
 cn_table_origin_t cn_pack_origin(const cn_origin_t *origin, cn_block_builder_t *builder);
