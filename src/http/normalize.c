@@ -16,6 +16,7 @@
 typedef struct {
     uint8_t  *out;
     size_t    len;
+    size_t    escapes;          /* "%XX" that decoding left or wrote */
 } path_t;
 
 
@@ -110,9 +111,11 @@ decode(cn_bytes_t path, bool slashes, path_t *to)
             to->out[to->len++] = '%';
             to->out[to->len++] = (uint8_t) hex[octet >> 4];
             to->out[to->len++] = (uint8_t) hex[octet & 15];
+            to->escapes++;
 
         } else {
             to->out[to->len++] = octet;
+            to->escapes += escaped >= 0;
         }
     }
 
@@ -125,21 +128,16 @@ decode(cn_bytes_t path, bool slashes, path_t *to)
  * it once more than we did, so it is refused.
  */
 static bool
-has_new_escape(const path_t *path, bool slashes)
+has_new_escape(const path_t *path)
 {
     cn_bytes_t  bytes = cn_bytes(path->out, path->len);
+    size_t      count = 0;
 
     for (size_t i = 0; i < bytes.len; i++) {
-        int  escaped = escape_at(bytes, i);
-
-        if (escaped == 0 || is_unreserved(escaped)
-            || (slashes && (escaped == '/' || escaped == '\\')))
-        {
-            return true;
-        }
+        count += escape_at(bytes, i) >= 0;
     }
 
-    return false;
+    return count != path->escapes;
 }
 
 
@@ -225,7 +223,7 @@ static cn_status_t
 rewrite(cn_bytes_t path, cn_bytes_t query, cn_path_level_t level, cn_pool_t *pool, cn_bytes_t *out)
 {
     size_t       size;
-    path_t       to = { NULL, 0 };
+    path_t       to = { NULL, 0, 0 };
     cn_status_t  status;
 
     if (cn_size_mul(path.len, ESCAPED_MAX, &size) != CN_OK
@@ -245,7 +243,7 @@ rewrite(cn_bytes_t path, cn_bytes_t query, cn_path_level_t level, cn_pool_t *poo
     }
 
     if (to.len == 0 || to.out[0] != '/'
-        || has_new_escape(&to, level == CN_PATH_DECODE_AND_MERGE_SLASHES))
+        || has_new_escape(&to))
     {
         return CN_ERR_SYNTAX;
     }
