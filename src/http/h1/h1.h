@@ -26,7 +26,7 @@ typedef struct {
     const char  *detail;
 } h1_error_t;
 
-/* Handlers may make any call of the session's owner's; false stops the reader. */
+/* Handlers may let owners make any call; false stops the reader, as an error when reader->error was set. */
 typedef struct {
     /* The first octet of a message: the pool that it will live in, NULL: memory. */
     cn_pool_t  *(*on_begin)(h1_reader_t *reader);

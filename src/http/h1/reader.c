@@ -576,7 +576,7 @@ on_headers_complete(llhttp_t *parser)
     reader->line_count = 0;
 
     if (!reader->handlers->on_head(reader, message, head_ends_message(reader), &no_body)) {
-        return HPE_PAUSED;
+        return reader->error.detail != NULL ? HPE_USER : HPE_PAUSED;
     }
 
     return no_body ? 1 : 0;
