@@ -35,7 +35,6 @@ pack(const void *config, bool on_route, cn_block_builder_t *builder, uint32_t *a
 const cn_module_config_t  cn_access_log_module_config = {
     .name = "access_log",
     .filter_name = "cairn.access_log",
-    .position = 300,
     .read_chain = read_chain,
     .pack = pack,
 };

@@ -181,7 +181,6 @@ const cn_module_config_t  cn_authz_module_config = {
     .name = "authz",
     .filter_name = "envoy.filters.http.rbac",
     .kinds = authz_kinds,
-    .position = 100,
     .read_resource = cn_authz_read_resource,
     .read_chain = read_chain,
     .print = cn_authz_print,

@@ -221,7 +221,6 @@ const cn_module_config_t  cn_fault_module_config = {
     .filter_name = "envoy.filters.http.fault",
     .route_fields = fault_route_fields,
     .always = true,
-    .position = 200,
     .read_route = read_route,
     .print = print,
     .pack = pack,

@@ -343,6 +343,5 @@ const cn_module_config_t  cn_headers_module_config = {
     .route_fields = headers_route_fields,
     .route_filters = headers_route_filters,
     .always = true,
-    .position = 500,
     .read_route = read_route,
 };

@@ -11,5 +11,4 @@ const cn_module_config_t  cn_metrics_module_config = {
     .name = "metrics",
     .filter_name = "istio.stats",
     .always = true,
-    .position = 400,
 };

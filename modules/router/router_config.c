@@ -33,6 +33,5 @@ const cn_module_config_t  cn_router_module_config = {
     .filter_name = "envoy.filters.http.router",
     .type_urls = router_type_urls,
     .always = true,
-    .position = 1000,
     .read_xds = read_xds,
 };

@@ -73,8 +73,7 @@ struct cn_module_config_s {
     const cn_kind_t   *kinds;               /* resources that are this module's alone, ended by .kind NULL; NULL: none */
     const char *const *route_fields;        /* fields of a VirtualService's http[] that are this module's, NULL-ended */
     const char *const *route_filters;       /* filter types of an HTTPRoute rule that are this module's, NULL-ended */
-    bool               always;              /* stands in every HTTP chain (istiod's way), with or without configuration */
-    int                position;            /* in a chain made from files, ascending; equal: as listed.  The router's is the greatest */
+    bool               always;              /* stands in every HTTP chain (istiod's way), with or without configuration; where: as listed */
 
     /* A resource of `kinds`.  CN_ERR_*: reported; the resource is broken. */
     cn_status_t  (*read_resource)(cn_read_t *read, const cn_resource_t *resource, void **parsed);

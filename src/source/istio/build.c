@@ -577,17 +577,7 @@ typedef struct {
 } placed_t;
 
 
-static int
-compare_placed(const void *a, const void *b)
-{
-    const placed_t  *left = a;
-    const placed_t  *right = b;
-
-    return (left->module->position > right->module->position) - (left->module->position < right->module->position);
-}
-
-
-/* The modules in the order in which they stand in a chain, with their resources. */
+/* The modules in the order in which they stand in a chain (as they are listed), with their resources. */
 static cn_status_t
 place_modules(const cn_istio_t *istio, cn_array_t *placed)
 {
@@ -605,7 +595,7 @@ place_modules(const cn_istio_t *istio, cn_array_t *placed)
         }
     }
 
-    return cn_array_sort(placed, compare_placed);
+    return CN_OK;
 }
 
 
