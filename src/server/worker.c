@@ -18,6 +18,7 @@
 #include "table/verify.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,8 @@
 #define ACCEPTS_PER_TURN    16
 #define HEARTBEAT_MS        500
 #define RETRY_ACCEPT_MS     100         /* after EMFILE */
+#define TRIM_REQUESTS       256         /* so many since the last time: there may be something to give back */
+#define TRIM_KEEP           (256 * 1024)
 
 typedef struct worker_s worker_t;
 
@@ -54,6 +57,7 @@ struct worker_s {
     bool                      has_identity;
     int                       reserve_fd;
     uint64_t                  attends;
+    uint64_t                  trimmed_at;       /* requests served when memory was last given back */
     socket_t                 *sockets;
     size_t                    socket_count;
 };
@@ -520,6 +524,26 @@ static const cn_channel_events_t  guard_events = { guard_message, guard_closed }
 
 /* ---- start ---------------------------------------------------------------------------------------- */
 
+/*
+ * A burst leaves the heap wider than what is held afterwards.  When no request is under way, the
+ * unused part goes back to the system, once for each burst.
+ */
+static void
+give_back_memory(worker_t *worker)
+{
+    uint64_t  requests = atomic_load_explicit(&worker->env.slot->requests, memory_order_relaxed);
+
+    if (requests - worker->trimmed_at < TRIM_REQUESTS
+        || atomic_load_explicit(&worker->env.slot->active, memory_order_relaxed) > 0)
+    {
+        return;
+    }
+
+    worker->trimmed_at = requests;
+    malloc_trim(TRIM_KEEP);
+}
+
+
 static void
 beat(cn_timer_t *timer)
 {
@@ -529,6 +553,7 @@ beat(cn_timer_t *timer)
     atomic_store_explicit(&worker->env.slot->longest_turn_us, stats->longest_turn_us,
                           memory_order_relaxed);
     atomic_store_explicit(&worker->env.slot->busy_us, stats->busy_us, memory_order_relaxed);
+    give_back_memory(worker);
     cn_timer_set(worker->env.loop, timer, HEARTBEAT_MS);
 }
 
