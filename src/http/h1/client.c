@@ -97,6 +97,8 @@ on_head(h1_reader_t *reader, cn_message_t *head, bool end, bool *no_body)
     }
 
     if (head->status < 200 && !upgraded) {
+        *no_body = true;                /* whatever its head says */
+
         if (on_informational(h1, exchange, head)) {
             return true;
         }

@@ -116,7 +116,7 @@ on_message_begin(llhttp_t *parser)
 
     cn_message_init(reader->message, reader->pool);
 
-    return 0;
+    return text_grow(reader, TEXT_FIRST) == CN_OK ? 0 : fail(reader, 0, "");
 }
 
 
@@ -439,6 +439,11 @@ finish_target(h1_reader_t *reader)
     if (reader->parser.method == HTTP_CONNECT) {
         message->authority = target;
 
+        /* llhttp ends the message with its head: a body would be read as what follows */
+        if (message->chunked || message->content_length > 0) {
+            return fail(reader, codec_error.status, codec_error.detail);
+        }
+
     } else {
         int  rc = 0;
 
@@ -679,12 +684,10 @@ h1_reader_restart(h1_reader_t *reader)
 }
 
 
-/* llhttp's words in Envoy's: what the log and the reply say. */
+/* llhttp's words in Envoy's: what the log and the reply say.  rest: the octets from the fault on. */
 static h1_error_t
-error_of(const h1_reader_t *reader, llhttp_errno_t error)
+error_of(const h1_reader_t *reader, llhttp_errno_t error, cn_bytes_t rest)
 {
-    const char  *at = llhttp_get_error_pos(&reader->parser);
-
     if (reader->error.detail != NULL) {
         return reader->error;           /* a callback's own verdict, whatever llhttp makes of it */
     }
@@ -717,7 +720,7 @@ error_of(const h1_reader_t *reader, llhttp_errno_t error)
         return (h1_error_t) { 501, "http1.invalid_transfer_encoding" };
 
     case HPE_INVALID_HEADER_TOKEN:
-        if (at != NULL && *at == '\0') {
+        if (rest.len > 0 && rest.ptr[0] == 0) {
             return (h1_error_t) { 400, "http1.invalid_characters" };
         }
 
@@ -739,13 +742,15 @@ h1_reader_feed(h1_reader_t *reader, const uint8_t *at, size_t len, size_t *used)
         return H1_READ_MORE;
     }
 
+    /* an error may be told at the end, where there is no octet to look at */
     *used = (size_t) ((const uint8_t *) llhttp_get_error_pos(&reader->parser) - at);
+    *used = *used < len ? *used : len;
 
     if (error == HPE_PAUSED || error == HPE_PAUSED_UPGRADE) {
         return H1_READ_STOPPED;
     }
 
-    reader->error = error_of(reader, error);
+    reader->error = error_of(reader, error, cn_bytes_from(cn_bytes(at, len), *used));
 
     return H1_READ_ERROR;
 }

@@ -161,6 +161,8 @@ static const case_t  good[] = {
     { "100 and 103 first", "GET",
       "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
       200, "hi", 2, true, false },
+    { "an unknown 1xx that says it has a body", "GET",
+      "HTTP/1.1 199 Odd\r\ncontent-length: 5\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", 200, "hi", 1, true, false },
     { "until the end", "GET", "HTTP/1.1 200 OK\r\n\r\nuntil", 200, "until", 0, false, true },
     { "close", "GET", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi", 200, "hi", 0, false, false },
     { "HTTP/1.0", "GET", "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", 200, "hi", 0, false, false },

@@ -145,7 +145,6 @@ static const case_t  good[] = {
       "HTTP/1.1 200 OK\r\nx-app: yes\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok" },
     { "proxy-connection: close counts", "GET / HTTP/1.1\r\nhost: a\r\nproxy-connection: close\r\n\r\n",
       "GET / host=a close end\n", "HTTP/1.1 200 OK\r\nx-app: yes\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok" },
-    { "CONNECT has an authority and no path", "CONNECT a:80 HTTP/1.1\r\nhost: b\r\n\r\n", NULL, NULL },
 };
 
 
@@ -155,10 +154,6 @@ run_case(const case_t *test, size_t piece, size_t at)
 {
     talk_t      talk;
     cn_bytes_t  input = cn_bytes_str(test->input);
-
-    if (test->heard == NULL) {
-        return;
-    }
 
     talk_start(&talk, piece, NULL);
     raw_write(&talk.raw, cn_bytes(input.ptr, at));
@@ -267,6 +262,8 @@ static const refusal_t  bad[] = {
     { "an empty length", POST "content-length: \r\n\r\nabc", 400, "http1.codec_error" },
     { "a length in two parts", POST "content-length: 3 3\r\n\r\nabc", 400, "http1.codec_error" },
     { "a length of 65 bits", POST "content-length: 36893488147419103233\r\n\r\na", 400, "http1.codec_error" },
+    { "CONNECT with a body", "CONNECT a:80 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc", 400, "http1.codec_error" },
+    { "CONNECT to nowhere", "CONNECT a/b HTTP/1.1\r\nhost: a\r\n\r\n", 400, NULL },
     { "a length of 64 bits", POST "content-length: 18446744073709551615\r\n\r\na", 400, "http1.codec_error" },
 };
 
