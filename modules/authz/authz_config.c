@@ -7,28 +7,146 @@
 
 #include "authz/authz_config.h"
 
+#include "base/map.h"
+
+/* Which resources may apply where, so that a chain does not look at all of them. */
+typedef struct {
+    cn_map_t    *by_service;        /* "namespace/name" -> cn_array_t of size_t: positions among the resources */
+    cn_array_t   everywhere;        /* size_t: of the Gateway, and those whose targets nobody knows */
+} memo_t;
+
 
 static bool
-targets(const cn_chain_question_t *question, const cn_model_t *model, size_t i)
+applies_everywhere(const cn_chain_question_t *question, const cn_model_t *model, size_t i)
 {
     const cn_resource_t     *resource = question->resources[i];
     const authz_resource_t  *parsed = question->parsed[i];
-    bool                     of_service = cn_bytes_equal(resource->name_space, question->service->name_space);
-    bool                     of_gateway = cn_bytes_equal(resource->name_space, model->name_space);
 
     if (parsed == NULL || !parsed->targets_known) {
-        return of_service || of_gateway;    /* nobody knows: all that it could mean */
+        return true;
     }
 
     CN_ARRAY_EACH(&parsed->targets, const authz_target_t, target) {
-        cn_bytes_t  name = target->is_gateway ? model->waypoint : question->service->name;
-
-        if ((target->is_gateway ? of_gateway : of_service) && cn_bytes_equal(target->name, name)) {
+        if (target->is_gateway && cn_bytes_equal(target->name, model->waypoint)
+            && cn_bytes_equal(resource->name_space, model->name_space))
+        {
             return true;
         }
     }
 
     return false;
+}
+
+
+/* Of those of `everywhere`: one with unknown targets is for what it could mean. */
+static bool
+may_apply(const cn_chain_question_t *question, const cn_model_t *model, size_t i)
+{
+    const authz_resource_t  *parsed = question->parsed[i];
+    cn_bytes_t               name_space = question->resources[i]->name_space;
+
+    return (parsed != NULL && parsed->targets_known) || cn_bytes_equal(name_space, question->service->name_space)
+           || cn_bytes_equal(name_space, model->name_space);
+}
+
+
+static cn_status_t
+add_position(cn_array_t *list, size_t i)
+{
+    size_t  *slot;
+
+    if (list->count > 0 && *CN_ARRAY_AT(list, size_t, list->count - 1) == i) {
+        return CN_OK;                   /* it names the service twice */
+    }
+
+    slot = cn_array_add(list);
+
+    if (slot == NULL) {
+        return CN_ERR_MEMORY;
+    }
+
+    *slot = i;
+
+    return CN_OK;
+}
+
+
+static cn_array_t *
+service_list(cn_pool_t *pool, const memo_t *memo, cn_bytes_t name_space, cn_bytes_t name, bool make)
+{
+    char        *key = cn_pool_printf(pool, "%.*s/%.*s", CN_BYTES_ARG(name_space), CN_BYTES_ARG(name));
+    cn_array_t  *list = key == NULL ? NULL : cn_map_get(memo->by_service, cn_bytes_str(key));
+
+    if (list != NULL || key == NULL || !make) {
+        return list;
+    }
+
+    list = cn_pool_alloc(pool, sizeof(*list));
+
+    if (list == NULL || cn_map_set(memo->by_service, cn_bytes_str(key), list) != CN_OK) {
+        return NULL;
+    }
+
+    *list = CN_ARRAY_INIT(pool, size_t);
+
+    return list;
+}
+
+
+static cn_status_t
+memo_add(cn_read_t *read, const cn_chain_question_t *question, memo_t *memo, size_t i)
+{
+    const authz_resource_t  *parsed = question->parsed[i];
+
+    if (applies_everywhere(question, read->model, i)) {
+        return add_position(&memo->everywhere, i);
+    }
+
+    CN_ARRAY_EACH(&parsed->targets, const authz_target_t, target) {
+        cn_array_t  *list;
+
+        if (target->is_gateway) {
+            continue;                   /* another waypoint's */
+        }
+
+        list = service_list(read->pool, memo, question->resources[i]->name_space, target->name, true);
+
+        if (list == NULL || add_position(list, i) != CN_OK) {
+            return CN_ERR_MEMORY;
+        }
+    }
+
+    return CN_OK;
+}
+
+
+static const memo_t *
+get_memo(cn_read_t *read, const cn_chain_question_t *question)
+{
+    memo_t  *memo = *question->memo;
+
+    if (memo != NULL) {
+        return memo;
+    }
+
+    memo = cn_pool_alloc(read->pool, sizeof(*memo));
+
+    if (memo == NULL) {
+        return NULL;
+    }
+
+    memo->by_service = cn_map_create_in(read->pool);
+    memo->everywhere = CN_ARRAY_INIT(read->pool, size_t);
+
+    for (size_t i = 0; memo->by_service != NULL && i < question->resource_count; i++) {
+        if (memo_add(read, question, memo, i) != CN_OK) {
+            return NULL;
+        }
+    }
+
+    *question->memo = memo;
+
+    return memo->by_service == NULL ? NULL : memo;
 }
 
 
@@ -104,42 +222,67 @@ compare_policies(const void *a, const void *b)
 }
 
 
-/* The filter of one action; *config NULL: no policy of that action is for this chain. */
+typedef struct {
+    cn_read_t                  *read;
+    const cn_chain_question_t  *question;
+    authz_config_t             *config;
+    bool                        any;    /* a policy of that action is for this chain */
+} maker_t;
+
+
 static cn_status_t
-make_filter(cn_read_t *read, const cn_chain_question_t *question, cn_authz_action_t action, authz_config_t **config)
+take(maker_t *maker, const cn_array_t *positions)
 {
-    authz_config_t  *made = cn_pool_alloc_zero(read->pool, sizeof(*made));
-    bool             any = false;
+    const cn_chain_question_t  *question = maker->question;
+    cn_pool_t                  *pool = maker->read->pool;
 
-    if (made == NULL) {
-        return CN_ERR_MEMORY;
-    }
-
-    made->action = action;
-    made->policies = CN_ARRAY_INIT(read->pool, authz_policy_t);
-
-    for (size_t i = 0; i < question->resource_count; i++) {
+    CN_ARRAY_EACH(positions, const size_t, slot) {
+        size_t                   i = *slot;
         const authz_resource_t  *parsed = question->parsed[i];
         bool                     broken = question->broken[i];
         cn_status_t              status;
 
-        if ((broken ? CN_AUTHZ_DENY : parsed->action) != action || !targets(question, read->model, i)) {
+        if ((broken ? CN_AUTHZ_DENY : parsed->action) != maker->config->action || !may_apply(question, maker->read->model, i)) {
             continue;
         }
 
-        any = true;
-        status = broken ? deny_all(read->pool, question->resources[i], made) : add_resource(read->pool, question, parsed, made);
+        maker->any = true;
+        status = broken ? deny_all(pool, question->resources[i], maker->config)
+                        : add_resource(pool, question, parsed, maker->config);
 
         if (status != CN_OK) {
             return status;
         }
     }
 
-    if (cn_array_sort(&made->policies, compare_policies) != CN_OK) {
+    return CN_OK;
+}
+
+
+/* The filter of one action; *config NULL: no policy of that action is for this chain. */
+static cn_status_t
+make_filter(cn_read_t *read, const cn_chain_question_t *question, cn_authz_action_t action, authz_config_t **config)
+{
+    const cn_service_t  *service = question->service;
+    const memo_t        *memo = get_memo(read, question);
+    const cn_array_t    *own = memo == NULL ? NULL : service_list(read->pool, memo, service->name_space, service->name, false);
+    authz_config_t      *made = cn_pool_alloc_zero(read->pool, sizeof(*made));
+    maker_t              maker = { .read = read, .question = question, .config = made };
+
+    if (made == NULL || memo == NULL) {
         return CN_ERR_MEMORY;
     }
 
-    *config = any ? made : NULL;
+    made->action = action;
+    made->policies = CN_ARRAY_INIT(read->pool, authz_policy_t);
+
+    if (take(&maker, &memo->everywhere) != CN_OK || (own != NULL && take(&maker, own) != CN_OK)
+        || cn_array_sort(&made->policies, compare_policies) != CN_OK)
+    {
+        return CN_ERR_MEMORY;
+    }
+
+    *config = maker.any ? made : NULL;
 
     return CN_OK;
 }

@@ -62,6 +62,7 @@ typedef struct {
     void                    **parsed;       /* what read_resource made of each */
     const bool               *broken;       /* and whether one is broken: its targets are to be denied */
     size_t                    resource_count;
+    void                    **memo;         /* the module's own over all chains of one building, at first NULL; in the pool */
     size_t                    ordinal;      /* a module may stand in a chain several times: asked with 0, 1, ... until *config is NULL */
     const cn_bytes_t         *service_labels_owner;     /* the Gateway's name for targetRefs; its namespace is model->name_space */
 } cn_chain_question_t;

@@ -574,6 +574,7 @@ collect(const cn_istio_t *istio, const cn_module_config_t *module, module_resour
 typedef struct {
     const cn_module_config_t  *module;
     module_resources_t         resources;
+    void                      *memo;        /* the module's own */
 } placed_t;
 
 
@@ -600,7 +601,7 @@ place_modules(const cn_istio_t *istio, cn_array_t *placed)
 
 
 static cn_status_t
-add_module(cn_istio_t *istio, const placed_t *placed, const cn_service_t *service, cn_chain_config_t *chain)
+add_module(cn_istio_t *istio, placed_t *placed, const cn_service_t *service, cn_chain_config_t *chain)
 {
     const cn_module_config_t  *module = placed->module;
     cn_chain_question_t        question = {
@@ -610,6 +611,7 @@ add_module(cn_istio_t *istio, const placed_t *placed, const cn_service_t *servic
         .parsed = placed->resources.parsed,
         .broken = placed->resources.broken,
         .resource_count = placed->resources.count,
+        .memo = &placed->memo,
         .service_labels_owner = &istio->model->waypoint,
     };
     cn_read_t                  read = { .pool = istio->pool, .report = istio->report, .model = istio->model };
@@ -669,7 +671,7 @@ add_chain(builder_t *builder, const cn_array_t *placed, cn_kube_service_t *from,
         return CN_ERR_MEMORY;
     }
 
-    CN_ARRAY_EACH(placed, const placed_t, item) {
+    CN_ARRAY_EACH(placed, placed_t, item) {
         if (status == CN_OK) {
             status = add_module(istio, item, service, chain);
         }
