@@ -195,7 +195,7 @@ test-unit-%: unit-%
 	@t/run --builddir=$(O) $(call unit_of,$*)
 
 test: $(O)/cairn $(O)/cairn-test $(if $(T),$(filter $(O)/unit/%,$(T)),unit)
-	@TEST_CAIRN_BINARY=$(O)/cairn-test TEST_CAIRN_BUILDDIR=$(O) \
+	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn-test) TEST_CAIRN_BUILDDIR=$(O) \
 	    t/run --builddir=$(O) $(if $(TEST_JOBS),--jobs=$(TEST_JOBS)) \
 	    $(if $(WITH_FUZZERS),$(addprefix --fuzzer=objs-fuzz/fuzz/,$(FUZZERS))) $(T)
 
