@@ -562,14 +562,14 @@ read_action(const reader_t *reader, cn_doc_t *spec, authz_resource_t *out)
 
 
 static void
-add_target(const reader_t *reader, const cn_doc_t *node, const char *field, authz_target_t target, authz_resource_t *out)
+add_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_target_t target, authz_resource_t *out)
 {
     cn_read_t       *read = reader->read;
     const char      *kind = target.is_gateway ? "Gateway" : "Service";
     authz_target_t  *slot;
 
     if (read->has != NULL && !read->has(read, kind, reader->resource->name_space, target.name)) {
-        cn_read_error(read, node, cn_read_path(read, "%s.name", field), "there is no %s %.*s/%.*s", kind,
+        cn_read_error(read, cn_doc_get(node, "name"), cn_read_path(read, "%s.name", field), "there is no %s %.*s/%.*s", kind,
                       CN_BYTES_ARG(reader->resource->name_space), CN_BYTES_ARG(target.name));
         return;
     }
@@ -607,7 +607,7 @@ read_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_res
     target.is_gateway = cn_bytes_equal(group, CN_BYTES("gateway.networking.k8s.io")) && cn_bytes_equal(kind, CN_BYTES("Gateway"));
 
     if (!target.is_gateway && !(core && cn_bytes_equal(kind, CN_BYTES("Service")))) {
-        cn_read_error(read, node, cn_read_path(read, "%s.kind", field), "a target of kind %.*s%s%.*s is not implemented",
+        cn_read_error(read, cn_doc_get(node, "kind"), cn_read_path(read, "%s.kind", field), "a target of kind %.*s%s%.*s is not implemented",
                       CN_BYTES_ARG(kind), group.len > 0 ? " of " : "", CN_BYTES_ARG(group));
         return;
     }

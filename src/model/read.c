@@ -322,17 +322,18 @@ cn_read_ignore(cn_doc_t *parent, const char *const *names)
 
 /* The depth of documents is bounded by whoever built them. */
 static void
-tell_unknown(cn_read_t *read, const cn_doc_t *node, const char *field, bool strict)
+tell_unknown(cn_read_t *read, cn_doc_t *node, const char *field, bool strict)
 {
     size_t  index = 0;
 
-    CN_DOC_EACH((cn_doc_t *) (uintptr_t) node, item) {
+    CN_DOC_EACH(node, item) {
         const char  *path = node->kind == CN_DOC_SEQUENCE
                             ? cn_read_path(read, "%s[%zu]", field, index++)
                             : cn_read_path(read, "%s%s%.*s", field, *field == '\0' ? "" : ".", CN_BYTES_ARG(item->key));
 
         if (node->kind == CN_DOC_MAPPING && !item->used) {
             report(read, strict ? CN_REPORT_ERROR : CN_REPORT_WARNING, item, path, "unknown field");
+            cn_doc_use_all(item);           /* told once */
             continue;
         }
 

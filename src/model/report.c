@@ -101,7 +101,7 @@ cn_report_line(const cn_report_entry_t *entry, cn_pool_t *pool)
     char                      place[32] = "";
     const char               *line;
 
-    if (entry->line > 0) {
+    if (entry->line > 0 && *entry->file != '\0') {
         snprintf(place, sizeof(place), ":%u:%u", entry->line, entry->column);
     }
 

@@ -56,7 +56,7 @@ read_path_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_matc
     }
 
     if (!cn_bytes_equal(type, CN_BYTES("PathPrefix"))) {
-        cn_read_error(read, node, cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
+        cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
         return;
     }
 
@@ -89,7 +89,7 @@ read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char 
         }
 
         if (cn_read_string(read, node, "type", path, &type) && !cn_bytes_equal(type, CN_BYTES("Exact"))) {
-            cn_read_error(read, node, cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
+            cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
         }
 
         cn_rule_add_match(read, matches, name, headers, &value);
@@ -150,7 +150,7 @@ read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_arr
 
         if (!cn_rule_module_field(reader->istio, read, name, true, item, path, filters, ops)) {
             cn_doc_use_all(item);
-            cn_read_error(read, item, cn_read_path(read, "%s.type", path), "%s is not implemented", name);
+            cn_read_error(read, cn_doc_get(item, "type"), cn_read_path(read, "%s.type", path), "%s is not implemented", name);
         }
     }
 }
@@ -166,10 +166,10 @@ resolve(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_desti
     made->host = cn_istio_full_host(istio, made->host, reader->name_space);
 
     if (made->service == NULL) {
-        cn_read_error(read, item, cn_read_path(read, "%s.name", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
+        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
 
     } else if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
-        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(made->host),
+        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(made->host),
                       made->port);
     }
 }
@@ -327,13 +327,13 @@ read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_s
     service = cn_istio_service(reader->istio, name, reader->name_space);
 
     if (service == NULL) {
-        cn_read_error(read, item, cn_read_path(read, "%s.name", field), "there is no service %.*s",
+        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field), "there is no service %.*s",
                       CN_BYTES_ARG(cn_istio_full_host(reader->istio, name, reader->name_space)));
         return;
     }
 
     if (port != 0 && cn_istio_port(service, (uint16_t) port) == NULL) {
-        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(service->host),
+        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(service->host),
                       (unsigned) port);
         return;
     }

@@ -209,17 +209,17 @@ resolve(const reader_t *reader, cn_doc_t *node, const char *field, cn_rule_desti
     made->host = cn_istio_full_host(istio, made->host, reader->name_space);
 
     if (made->service == NULL) {
-        cn_read_error(read, node, cn_read_path(read, "%s.host", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
+        cn_read_error(read, cn_doc_get(node, "host"), cn_read_path(read, "%s.host", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
         return;
     }
 
     if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
-        cn_read_error(read, node, cn_read_path(read, "%s.port.number", field), "service %.*s has no port %u",
+        cn_read_error(read, cn_doc_path(node, "port.number"), cn_read_path(read, "%s.port.number", field), "service %.*s has no port %u",
                       CN_BYTES_ARG(made->host), made->port);
     }
 
     if (made->subset.len > 0 && cn_istio_subset(made->service, made->subset) == NULL) {
-        cn_read_error(read, node, cn_read_path(read, "%s.subset", field), "no DestinationRule of %.*s has a subset %.*s",
+        cn_read_error(read, cn_doc_get(node, "subset"), cn_read_path(read, "%s.subset", field), "no DestinationRule of %.*s has a subset %.*s",
                       CN_BYTES_ARG(made->host), CN_BYTES_ARG(made->subset));
     }
 }
