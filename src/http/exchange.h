@@ -1,23 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * exchange - one request and its response.  The second of the two interfaces that carry everything; made by the
- * HTTP/1 and HTTP/2 codecs, server side and client side, over any stream.
+ * exchange - one request and its response.  The second of the two interfaces that carry everything;
+ * made by the HTTP/1 and HTTP/2 codecs, server side and client side, over any stream.
  *
- *   server side: the codec makes the exchange when a request's head is complete.  The owner hears the
- *                request and sends the response.
- *   client side: the owner makes it with cn_client_request() (http/client.h), which sends the request's head, then hears
- *                the response.
+ *   server side: the codec makes the exchange when a request's head is complete.  The owner hears
+ *                the request and sends the response.
+ *   client side: the owner makes it with cn_client_request() (http/codec.h), which sends the
+ *                request's head, then hears the response.
  *
  * Rules
- *  - Calls go down, events go up, as stream.h says.  Order of events: [head] body* end, or reset at any point, last.
- *    sent may come at any time before the exchange is over; informational before the head (client side).
- *  - An exchange is over when both directions have ended, or by reset.  On the client side it frees itself at the
- *    end of the turn after its last event.  On the server side `over` is the last event.
- *  - A response may begin and end before the request has: the codec then reads on and drops (HTTP/2: RST NO_ERROR;
- *    HTTP/1: the connection closes after a delayed close of 1 s).
- *  - Credit: as a stream's.  At most `window` body bytes are delivered and not given back by cn_exchange_consumed().
- *  - After cn_exchange_reset() no event follows.
+ *  - Calls go down, events go up, as stream.h says.  Order of events: [head] body* end, or reset at
+ *    any point, last.  sent may come at any time before the exchange is over; informational before
+ *    the head (client side).
+ *  - An exchange is over when both directions have ended, or by reset.  On the client side it frees
+ *    itself at the end of the turn after its last event.  On the server side `over` is the last
+ *    event.
+ *  - A response may begin and end before the request has: the codec then reads on and drops
+ *    (HTTP/2: RST NO_ERROR; HTTP/1: the connection closes after a delayed close of 1 s).
+ *  - Credit: as a stream's.  At most `window` body bytes are delivered and not given back by
+ *    cn_exchange_consumed().
+ *  - After cn_exchange_reset(), and after on_reset, no event follows: on_over neither.
+ *  - on_reset(CN_RESET_PROTOCOL) on the server side before a response was begun: HTTP/1 has
+ *    answered 400 itself.
  */
 
 #ifndef CN_HTTP_EXCHANGE_H
@@ -31,9 +36,11 @@ typedef struct cn_exchange_s cn_exchange_t;
 /* Why an exchange was reset.  Response flags and details follow from it (filter/reply.h). */
 typedef enum {
     CN_RESET_NONE = 0,
-    CN_RESET_REMOTE,                /* RST_STREAM by the peer (server side: the client went away, Envoy's DR) */
+    /* RST_STREAM by the peer (server side: the client went away, Envoy's DR) */
+    CN_RESET_REMOTE,
     CN_RESET_REMOTE_REFUSED,        /* REFUSED_STREAM: nothing was processed */
-    CN_RESET_UNPROCESSED,           /* GOAWAY with a lower last stream id, or nothing was written: safe to repeat */
+    /* GOAWAY with a lower last stream id, or nothing was written: safe to repeat */
+    CN_RESET_UNPROCESSED,
     CN_RESET_CONNECT_FAILED,        /* the connection could not be opened (UF) */
     CN_RESET_CONNECT_TIMEOUT,
     CN_RESET_TERMINATED,            /* the connection ended (UC; server side: DC) */
@@ -45,16 +52,25 @@ typedef enum {
 
 /* What the owner hears.  All required but informational, sent and over. */
 typedef struct {
-    /* head: the response (client side); not called on the server side, where the request came with on_exchange.  end: no body follows. */
+    /*
+     * head: the response (client side); not called on the server side, where the request came with
+     * on_exchange.  end: no body follows.
+     */
     void  (*on_head)(void *owner, cn_message_t *head, bool end);
     void  (*on_informational)(void *owner, cn_message_t *head);
     /* Takes the slice by clearing it. */
     void  (*on_body)(void *owner, cn_slice_t *data);
-    /* The peer's message is complete.  trailers: NULL or empty when there are none; live until the event returns. */
+    /*
+     * The peer's message is complete.  trailers: NULL or empty when there are none; live until the
+     * event returns.
+     */
     void  (*on_end)(void *owner, cn_headers_t *trailers);
     /* len of the sent body's bytes have left. */
     void  (*on_sent)(void *owner, size_t len);
-    /* detail: Envoy's response code details where the codec knows them ("http1.codec_error"), else ""; static. */
+    /*
+     * detail: Envoy's response code details where the codec knows them ("http1.codec_error"), else
+     * ""; static.
+     */
     void  (*on_reset)(void *owner, cn_reset_reason_t reason, const char *detail);
     /* Server side: the response has left wholly, or can no more; the last event.  Log here. */
     void  (*on_over)(void *owner);
@@ -78,11 +94,18 @@ struct cn_exchange_s {
     const cn_exchange_events_t  *events;
     void                        *owner;
     cn_loop_t                   *loop;
-    cn_pool_t                   *pool;          /* of the request: server side: the codec made it and frees it after over; client side: the caller's */
-    const cn_stream_info_t      *connection;    /* who is at the other end; lives as long as the exchange */
-    uint64_t                     wire_received; /* bytes of heads and bodies as on the wire, framing included */
+    /*
+     * of the request: server side: the codec made it and frees it after over; client side: the
+     * caller's
+     */
+    cn_pool_t                   *pool;
+    /* who is at the other end; lives as long as the exchange */
+    const cn_stream_info_t      *connection;
+    /* bytes of heads and bodies as on the wire, framing included */
+    uint64_t                     wire_received;
     uint64_t                     wire_sent;
-    bool                         delivered;     /* client side: bytes of it reached the kernel: a repeat is not free of risk */
+    /* client side: bytes of it reached the kernel: a repeat is not free of risk */
+    bool                         delivered;
 };
 
 static inline void
@@ -99,7 +122,10 @@ cn_exchange_send_informational(cn_exchange_t *exchange, const cn_message_t *head
     exchange->ops->send_informational(exchange, head);
 }
 
-/* The response's head (server side).  The message is read during the call only.  end: no body, no trailers. */
+/*
+ * The response's head (server side).  The message is read during the call only.  end: no body, no
+ * trailers.
+ */
 static inline void
 cn_exchange_send_head(cn_exchange_t *exchange, const cn_message_t *head, bool end)
 {
@@ -141,8 +167,9 @@ cn_exchange_pending(const cn_exchange_t *exchange)
 }
 
 /*
- * Turns the exchange into a byte stream: CONNECT, WebSocket.  Server side: after sending 2xx or 101; client side: in on_head of such a
- * response.  The exchange is then owned by the stream and raises nothing more itself.  NULL: memory, or the codec cannot.
+ * Turns the exchange into a byte stream: CONNECT, WebSocket.  Server side: after sending 2xx or
+ * 101; client side: in on_head of such a response.  The exchange is then owned by the stream and
+ * raises nothing more itself.  NULL: memory, or the codec cannot.
  */
 static inline cn_stream_t *
 cn_exchange_to_stream(cn_exchange_t *exchange)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * header_names - the header fields that cairn itself looks at, each once.  From this list come the ids, their text and
- * the lookup.  X(ID, "lower-case name")
+ * header_names - the header fields that cairn itself looks at, each once.  From this list come the
+ * ids, their text and the lookup.  X(ID, "lower-case name")
  */
 
 #ifndef CN_HTTP_HEADER_NAMES_H

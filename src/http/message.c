@@ -154,7 +154,8 @@ static bool
 header_is(const cn_header_t *header, cn_header_id_t id, cn_bytes_t name)
 {
     return id != CN_HEADER_OTHER ? header->id == id
-                                 : header->id == CN_HEADER_OTHER && cn_bytes_equal(header->name, name);
+                                 : header->id == CN_HEADER_OTHER
+                                     && cn_bytes_equal(header->name, name);
 }
 
 

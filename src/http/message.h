@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * message - the head of a request or response, the same for HTTP/1 and HTTP/2.  Names are lower case.  Pseudo
- * headers are fields of the struct and never in the list; Host is `authority`.  Framing headers
- * (content-length, transfer-encoding, connection and what it names, upgrade, te other than trailers, keep-alive,
- * proxy-connection) are taken out by the reader and put in by the writer from the fields below.
- * All bytes live in the message's pool: the request's.
+ * message - the head of a request or response, the same for HTTP/1 and HTTP/2.  Names are lower
+ * case.  Pseudo headers are fields of the struct and never in the list; Host is `authority`.
+ * Framing headers (content-length, transfer-encoding, connection and what it names, upgrade, te
+ * other than trailers, keep-alive, proxy-connection) are taken out by the reader and put in by the
+ * writer from the fields below. All bytes live in the message's pool: the request's.
  */
 
 #ifndef CN_HTTP_MESSAGE_H
@@ -50,7 +50,8 @@ typedef struct {
     cn_bytes_t         scheme;          /* "http" or "https" */
     cn_bytes_t         authority;       /* Host or :authority; none when absent */
     cn_bytes_t         path;            /* :path with query; none for CONNECT */
-    cn_bytes_t         protocol;        /* of an upgrade or extended CONNECT: "websocket"; else none */
+    /* of an upgrade or extended CONNECT: "websocket"; else none */
+    cn_bytes_t         protocol;
     bool               expect_continue; /* Expect: 100-continue was there */
 
     /* a response */
@@ -71,9 +72,13 @@ void cn_message_init(cn_message_t *message, cn_pool_t *pool);
 cn_header_id_t cn_header_id(cn_bytes_t name);
 cn_bytes_t cn_header_name(cn_header_id_t id);
 
-/* Adds at the end.  name is lower case; both must live as long as the pool (use cn_pool_copy).  CN_ERR_MEMORY. */
+/*
+ * Adds at the end.  name is lower case; both must live as long as the pool (use cn_pool_copy).
+ * CN_ERR_MEMORY.
+ */
 cn_status_t cn_headers_add(cn_headers_t *headers, cn_bytes_t name, cn_bytes_t value) CN_MUST_USE;
-cn_status_t cn_headers_add_id(cn_headers_t *headers, cn_header_id_t id, cn_bytes_t value) CN_MUST_USE;
+cn_status_t cn_headers_add_id(cn_headers_t *headers, cn_header_id_t id,
+    cn_bytes_t value) CN_MUST_USE;
 
 /* Removes all of that name, then adds one. */
 cn_status_t cn_headers_set(cn_headers_t *headers, cn_bytes_t name, cn_bytes_t value) CN_MUST_USE;

@@ -3,10 +3,12 @@
 /*
  * normalize - one canonical path.  The steps, in the order in which Envoy does them:
  *
- *   cut the fragment (all levels) > %2F %5C to slashes (DECODE) > RFC 3986 (BASE and up) > merge slashes
+ *   cut the fragment (all levels) > %2F %5C to slashes (DECODE) > RFC 3986 (BASE and up) > merge
+ *   slashes
  *
  * RFC 3986 here: '\' is '/', an escape of an unreserved octet is that octet, dot segments are
- * resolved, "..;" counts as "..", octets that a path may not have are escaped; other escapes stay as they are.
+ * resolved, "..;" counts as "..", octets that a path may not have are escaped; other escapes stay
+ * as they are.
  */
 
 #include "http/normalize.h"
@@ -59,8 +61,8 @@ is_unreserved(int octet)
 static bool
 must_escape(uint8_t octet)
 {
-    return octet == '"' || octet == '<' || octet == '>' || octet == '^' || octet == '`' || octet == '{'
-           || octet == '|' || octet == '}';
+    return octet == '"' || octet == '<' || octet == '>' || octet == '^' || octet == '`'
+           || octet == '{' || octet == '|' || octet == '}';
 }
 
 
@@ -82,7 +84,10 @@ is_canonical(cn_bytes_t path)
 }
 
 
-/* Octets and escapes, without regard to segments.  %00 and octets that cannot be in a target are refused. */
+/*
+ * Octets and escapes, without regard to segments.  %00 and octets that cannot be in a target are
+ * refused.
+ */
 static cn_status_t
 decode(cn_bytes_t path, bool slashes, path_t *to)
 {
@@ -124,8 +129,8 @@ decode(cn_bytes_t path, bool slashes, path_t *to)
 
 
 /*
- * A lone '%' before escapes of hex digits ("%%32%65") makes a new escape while decoding.  What follows us would decode
- * it once more than we did, so it is refused.
+ * A lone '%' before escapes of hex digits ("%%32%65") makes a new escape while decoding.  What
+ * follows us would decode it once more than we did, so it is refused.
  */
 static bool
 has_new_escape(const path_t *path)
@@ -199,7 +204,10 @@ remove_dots(path_t *path)
 }
 
 
-/* "//" to "/".  Envoy joins the segments between the first and the last slash, so that only slashes become "//". */
+/*
+ * "//" to "/".  Envoy joins the segments between the first and the last slash, so that only slashes
+ * become "//".
+ */
 static void
 merge_slashes(path_t *path)
 {

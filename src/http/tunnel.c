@@ -107,7 +107,9 @@ reset_reason(cn_close_reason_t reason)
 }
 
 
-/* --- events of the exchange ------------------------------------------------------------------------ */
+/*
+ * --- events of the exchange --------------------------------------------------------------------
+ */
 
 /* The answer is here: what waited for it goes out. */
 static void
@@ -228,7 +230,9 @@ static const cn_exchange_events_t  exchange_events = {
 };
 
 
-/* --- calls of the owner ------------------------------------------------------------------------------ */
+/*
+ * --- calls of the owner ------------------------------------------------------------------------
+ */
 
 static void
 tunnel_reset(tunnel_t *tunnel, cn_reset_reason_t reason)
@@ -255,7 +259,10 @@ stream_write(cn_stream_t *stream, cn_slice_t data)
         cn_exchange_send_body(tunnel->exchange, data);
 
     } else if (cn_chain_push(&tunnel->waiting, data) != CN_OK) {
-        /* the queue has a hole now: only a reset is honest, and its owner hears of it by the exchange */
+        /*
+         * the queue has a hole now: only a reset is honest, and its owner hears of it by the
+         * exchange
+         */
         cn_timer_set(stream->loop, &tunnel->linger, 0);
     }
 }
@@ -294,7 +301,11 @@ stream_pending(const cn_stream_t *stream)
 {
     const tunnel_t  *tunnel = (const tunnel_t *) (const void *) stream;
 
-    return tunnel->waiting.len + (tunnel->exchange != NULL ? cn_exchange_pending(tunnel->exchange) : 0);
+    if (tunnel->exchange == NULL) {
+        return tunnel->waiting.len;
+    }
+
+    return tunnel->waiting.len + cn_exchange_pending(tunnel->exchange);
 }
 
 
@@ -447,7 +458,8 @@ connect_head(cn_message_t *head, cn_bytes_t authority, const cn_headers_t *heade
 
 
 cn_stream_t *
-cn_tunnel_open(cn_session_t *session, cn_bytes_t authority, const cn_headers_t *headers, cn_account_t *account)
+cn_tunnel_open(cn_session_t *session, cn_bytes_t authority, const cn_headers_t *headers,
+    cn_account_t *account)
 {
     tunnel_t      *tunnel = tunnel_create(session->loop, account, cn_session_info(session));
     cn_message_t   head;
@@ -458,7 +470,8 @@ cn_tunnel_open(cn_session_t *session, cn_bytes_t authority, const cn_headers_t *
 
     tunnel->pool = cn_pool_create(TUNNEL_POOL, account);
 
-    if (tunnel->pool == NULL || cn_pool_copy(tunnel->pool, authority, &tunnel->base.info.authority) != CN_OK
+    if (tunnel->pool == NULL
+        || cn_pool_copy(tunnel->pool, authority, &tunnel->base.info.authority) != CN_OK
         || connect_head(&head, authority, headers, tunnel->pool) != CN_OK)
     {
         tunnel_free(&tunnel->free);
@@ -469,7 +482,8 @@ cn_tunnel_open(cn_session_t *session, cn_bytes_t authority, const cn_headers_t *
         tunnel->base.info.peer = cn_session_info(session)->peer;
     }
 
-    tunnel->exchange = cn_client_request(session, &head, false, tunnel->pool, &exchange_events, tunnel);
+    tunnel->exchange = cn_client_request(session, &head, false, tunnel->pool, &exchange_events,
+                                         tunnel);
 
     if (tunnel->exchange == NULL) {
         tunnel_free(&tunnel->free);

@@ -192,7 +192,8 @@ cn_http_authority_valid(cn_bytes_t authority)
         uint8_t  octet = authority.ptr[i];
 
         if (!is_alnum(octet)
-            && (octet == 0 || memchr(authority_octets, octet, sizeof(authority_octets) - 1) == NULL))
+            && (octet == 0
+                || memchr(authority_octets, octet, sizeof(authority_octets) - 1) == NULL))
         {
             return false;
         }

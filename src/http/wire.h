@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * wire - what the codecs share among themselves and nobody else uses: a session's head, reason phrases, which octets
- * an authority and a target may have, the date line.
+ * wire - what the codecs share among themselves and nobody else uses: a session's head, reason
+ * phrases, which octets an authority and a target may have, the date line.
  */
 
 #ifndef CN_HTTP_WIRE_H
@@ -11,7 +11,8 @@
 #include "http/codec.h"
 
 typedef struct {
-    cn_exchange_t  *(*request)(cn_session_t *session, const cn_message_t *head, bool end, cn_pool_t *pool,
+    cn_exchange_t  *(*request)(cn_session_t *session, const cn_message_t *head, bool end,
+                               cn_pool_t *pool,
                                const cn_exchange_events_t *events, void *owner);
     uint32_t        (*room)(const cn_session_t *session);
     uint32_t        (*active)(const cn_session_t *session);
@@ -36,7 +37,8 @@ void cn_session_init(cn_session_t *session, const cn_session_ops_t *ops, cn_stre
     const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner);
 
 /* A header whose id is known.  CN_ERR_MEMORY. */
-cn_status_t cn_headers_push(cn_headers_t *headers, cn_bytes_t name, cn_bytes_t value, cn_header_id_t id) CN_MUST_USE;
+cn_status_t cn_headers_push(cn_headers_t *headers, cn_bytes_t name, cn_bytes_t value,
+    cn_header_id_t id) CN_MUST_USE;
 
 /* "Not Found"; "Unknown" for a status without a phrase. */
 const char *cn_http_reason(uint16_t status);
@@ -58,8 +60,8 @@ cn_bytes_t cn_http_date(void);
 bool cn_http_list_has(cn_bytes_t list, cn_bytes_t token);
 
 /*
- * A stream over an exchange whose codec passes raw bytes now: what to_stream returns.  The codec raises on_body, on_end,
- * on_sent, then on_over or on_reset, on the client side too.  NULL: memory.
+ * A stream over an exchange whose codec passes raw bytes now: what to_stream returns.  The codec
+ * raises on_body, on_end, on_sent, then on_over or on_reset, on the client side too.  NULL: memory.
  */
 cn_stream_t *cn_exchange_stream_create(cn_exchange_t *exchange, cn_account_t *account) CN_MUST_USE;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * client - HTTP/1 towards a server.  One exchange at a time; the connection is used again only when both messages were complete
- * and both sides want it.  Octets that no request asked for end the connection.
+ * client - HTTP/1 towards a server.  One exchange at a time; the connection is used again only when
+ * both messages were complete and both sides want it.  Octets that no request asked for end the
+ * connection.
  */
 
 #include "http/h1/h1.h"
@@ -57,7 +58,9 @@ static const cn_exchange_ops_t  exchange_ops = {
 };
 
 
-/* --- responses ------------------------------------------------------------------------------------- */
+/*
+ * --- responses ---------------------------------------------------------------------------------
+ */
 
 static cn_pool_t *
 on_begin(h1_reader_t *reader)
@@ -82,6 +85,15 @@ on_informational(h1_t *h1, h1_exchange_t *exchange, cn_message_t *head)
     }
 
     return h1->state == H1_BUSY;
+}
+
+
+/* May the connection be used again after this response? */
+static bool
+ends_connection(const h1_exchange_t *exchange, const cn_message_t *head, bool end)
+{
+    return !head->keep_alive || exchange->asks_upgrade
+           || (!end && !head->chunked && head->content_length == CN_LENGTH_UNKNOWN);
 }
 
 
@@ -115,11 +127,7 @@ on_head(h1_reader_t *reader, cn_message_t *head, bool end, bool *no_body)
     *no_body = exchange->to_head;
     end = (end || exchange->to_head) && !upgraded;
 
-    if (!head->keep_alive || upgraded || exchange->asks_upgrade
-        || (!end && !head->chunked && head->content_length == CN_LENGTH_UNKNOWN))
-    {
-        h1->no_more = true;
-    }
+    h1->no_more |= ends_connection(exchange, head, end);
 
     if (exchange->asks_upgrade && !upgraded) {
         exchange->write_done = true;    /* the request had no body */
@@ -161,7 +169,9 @@ static const h1_handlers_t  handlers = {
 };
 
 
-/* --- events ---------------------------------------------------------------------------------------- */
+/*
+ * --- events ------------------------------------------------------------------------------------
+ */
 
 cn_reset_reason_t
 h1_client_reset_reason(const h1_t *h1, cn_close_reason_t reason)
@@ -201,8 +211,11 @@ h1_client_reset_reason(const h1_t *h1, cn_close_reason_t reason)
         return CN_RESET_PROTOCOL;
     }
 
-    return h1->opened && !exchange->base.delivered && reason != CN_CLOSE_LIMIT ? CN_RESET_UNPROCESSED
-                                                                                : CN_RESET_TERMINATED;
+    if (h1->opened && !exchange->base.delivered && reason != CN_CLOSE_LIMIT) {
+        return CN_RESET_UNPROCESSED;
+    }
+
+    return CN_RESET_TERMINATED;
 }
 
 
@@ -224,7 +237,9 @@ h1_client_peer_ended(h1_t *h1)
 {
     h1_exchange_t  *exchange = h1->exchange;
 
-    if (exchange != NULL && !exchange->read_done && h1->reader.head_done && !exchange->informational) {
+    if (exchange != NULL && !exchange->read_done && h1->reader.head_done
+        && !exchange->informational)
+    {
         /* a body until the end completes here; another was cut short */
         (void) h1_reader_finish(&h1->reader);
     }
@@ -266,7 +281,9 @@ h1_client_pump(h1_t *h1)
     h1_exchange_t  *exchange = h1->exchange;
 
     /* the head of a 1xx is complete: the next one follows */
-    while (exchange != NULL && exchange->informational && h1->reader.complete && h1->state == H1_BUSY) {
+    while (exchange != NULL && exchange->informational && h1->reader.complete
+           && h1->state == H1_BUSY)
+    {
         exchange->informational = false;
         h1_reader_restart(&h1->reader);
         h1_read_held(h1);
@@ -287,7 +304,9 @@ h1_client_pump(h1_t *h1)
 }
 
 
-/* --- requests -------------------------------------------------------------------------------------- */
+/*
+ * --- requests ----------------------------------------------------------------------------------
+ */
 
 static uint32_t
 room(const cn_session_t *session)
@@ -372,7 +391,8 @@ static const cn_session_ops_t  session_ops = {
 
 
 cn_session_t *
-cn_h1_client(cn_stream_t *stream, const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner)
+cn_h1_client(cn_stream_t *stream, const cn_session_limits_t *limits,
+    const cn_session_events_t *events, void *owner)
 {
     h1_t  *h1 = h1_create(stream, &session_ops, &handlers, false, limits, events, owner);
 

@@ -7,16 +7,19 @@
 
 #include "http/wire.h"
 
-#include "llhttp.h"
+#include <llhttp.h>
 
 typedef struct h1_s h1_t;
 typedef struct h1_reader_s h1_reader_t;
 
-/* --- reader: bytes to messages ---------------------------------------------------------------- */
+/*
+ * --- reader: bytes to messages -----------------------------------------------------------------
+ */
 
 typedef enum {
     H1_READ_MORE,               /* all bytes were used */
-    H1_READ_STOPPED,            /* a message is complete, or a handler said stop: the rest is not read */
+    /* a message is complete, or a handler said stop: the rest is not read */
+    H1_READ_STOPPED,
     H1_READ_ERROR,              /* reader->error says what is wrong */
 } h1_read_t;
 
@@ -26,7 +29,10 @@ typedef struct {
     const char  *detail;
 } h1_error_t;
 
-/* Handlers may let owners make any call; false stops the reader, as an error when reader->error was set. */
+/*
+ * Handlers may let owners make any call; false stops the reader, as an error when reader->error was
+ * set.
+ */
 typedef struct {
     /* The first octet of a message: the pool that it will live in, NULL: memory. */
     cn_pool_t  *(*on_begin)(h1_reader_t *reader);
@@ -80,7 +86,9 @@ void h1_reader_restart(h1_reader_t *reader);
 /* Reads up to len octets; *used says how many. */
 h1_read_t h1_reader_feed(h1_reader_t *reader, const uint8_t *at, size_t len, size_t *used);
 
-/* The peer has ended: completes a message whose body lasts until then.  An error: it was cut short. */
+/*
+ * The peer has ended: completes a message whose body lasts until then.  An error: it was cut short.
+ */
 h1_read_t h1_reader_finish(h1_reader_t *reader);
 
 /* Has anything of a message been seen since the restart? */
@@ -90,7 +98,9 @@ h1_reader_begun(const h1_reader_t *reader)
     return reader->message != NULL;
 }
 
-/* --- writer: heads to bytes --------------------------------------------------------------------- */
+/*
+ * --- writer: heads to bytes --------------------------------------------------------------------
+ */
 
 typedef enum {
     H1_BODY_NONE,               /* none is sent: HEAD, 204, 304, or of no length */
@@ -106,9 +116,14 @@ typedef struct {
     cn_http_version_t   version;        /* of the response's request */
 } h1_write_t;
 
-/* An empty slice: memory, or a request line that cannot be one.  *body: how the body is to be framed. */
-cn_slice_t h1_write_request(const cn_message_t *head, bool end, cn_account_t *account, h1_body_t *body);
-cn_slice_t h1_write_response(const cn_message_t *head, const h1_write_t *how, cn_account_t *account, h1_body_t *body);
+/*
+ * An empty slice: memory, or a request line that cannot be one.  *body: how the body is to be
+ * framed.
+ */
+cn_slice_t h1_write_request(const cn_message_t *head, bool end, cn_account_t *account,
+    h1_body_t *body);
+cn_slice_t h1_write_response(const cn_message_t *head, const h1_write_t *how, cn_account_t *account,
+    h1_body_t *body);
 
 /* A reply of the codec's own: status, the reason phrase as text, connection: close. */
 cn_slice_t h1_write_reply(uint16_t status, cn_account_t *account);
@@ -116,7 +131,9 @@ cn_slice_t h1_write_reply(uint16_t status, cn_account_t *account);
 /* "1f\r\n" before a chunk; returns the length.  out has room for 20. */
 size_t h1_write_chunk_size(size_t len, char *out);
 
-/* --- exchange and session ------------------------------------------------------------------------ */
+/*
+ * --- exchange and session ----------------------------------------------------------------------
+ */
 
 typedef struct {
     cn_exchange_t  base;
@@ -153,7 +170,8 @@ struct h1_s {
     h1_state_t          state;
     h1_exchange_t      *exchange;
     cn_pool_t          *head_pool;      /* server: of a head that has no exchange yet */
-    cn_chain_t          held;           /* input that waits for its turn; its credit is not given back */
+    /* input that waits for its turn; its credit is not given back */
+    cn_chain_t          held;
     const cn_slice_t   *input;          /* the slice being read */
     size_t              delivered;      /* of it, octets whose credit the owner has */
     size_t              head_octets;    /* wire octets of a message that has no exchange yet */
@@ -182,8 +200,9 @@ h1_exchange_of(cn_exchange_t *exchange)
 }
 
 /* What both sides need of a new session: everything but ops and the reader.  NULL: memory. */
-h1_t *h1_create(cn_stream_t *stream, const cn_session_ops_t *ops, const h1_handlers_t *handlers, bool server,
-    const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner) CN_MUST_USE;
+h1_t *h1_create(cn_stream_t *stream, const cn_session_ops_t *ops, const h1_handlers_t *handlers,
+    bool server, const cn_session_limits_t *limits, const cn_session_events_t *events,
+        void *owner) CN_MUST_USE;
 
 /* Reads what is held as far as the state allows; from an event only. */
 void h1_read_held(h1_t *h1);
@@ -200,7 +219,10 @@ void h1_close_later(h1_t *h1, cn_close_reason_t reason);
 /* Ends now: the exchange is reset, on_closed raised; from an event only. */
 void h1_finish(h1_t *h1, cn_close_reason_t reason);
 
-/* Lets what is written leave and drops what comes, for a second; fin: says at once that no more follows. */
+/*
+ * Lets what is written leave and drops what comes, for a second; fin: says at once that no more
+ * follows.
+ */
 void h1_linger(h1_t *h1, bool fin);
 
 /* Forgets the exchange: credit goes back, a server's pool is freed at the turn's end. */
@@ -215,6 +237,7 @@ void h1_report_sent(h1_t *h1);
 /* The peer's message is complete. */
 void h1_exchange_read_done(h1_t *h1);
 
+/* Takes data, counts it for exchange (may be NULL) and hands it down. */
 void h1_write(h1_t *h1, h1_exchange_t *exchange, cn_slice_t data);
 
 /* The exchange calls that both sides have in common. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * reader - HTTP/1 messages from bytes.  llhttp (strict, no lenient flag) finds the framing; limits, duplicates, the spelling of
- * Transfer-Encoding, Host and the target are judged here.  A head is copied once, into one block of the request's pool.
+ * reader - HTTP/1 messages from bytes.  llhttp (strict, no lenient flag) finds the framing; limits,
+ * duplicates, the spelling of Transfer-Encoding, Host and the target are judged here.  A head is
+ * copied once, into one block of the request's pool.
  */
 
 #include "http/h1/h1.h"
@@ -150,7 +151,8 @@ on_version_complete(llhttp_t *parser)
 
 
 /*
- * Trailers are read, bounded and dropped: nothing behind us would be sure to treat them as what they are.
+ * Trailers are read, bounded and dropped: nothing behind us would be sure to treat them as what
+ * they are.
  */
 static int
 on_trailer_octets(h1_reader_t *reader, size_t len)
@@ -329,7 +331,10 @@ on_header_value_complete(llhttp_t *parser)
 }
 
 
-/* Removes what Connection names, and itself (RFC 9110 7.6.1); "te: trailers" stays: it is ours by then. */
+/*
+ * Removes what Connection names, and itself (RFC 9110 7.6.1); "te: trailers" stays: it is ours by
+ * then.
+ */
 static void
 drop_connection(h1_reader_t *reader)
 {
@@ -366,7 +371,9 @@ drop_connection(h1_reader_t *reader)
 
             token = cn_bytes(lower, token.len);
 
-            if (!cn_bytes_equal(token, CN_BYTES("te")) && !cn_bytes_equal(token, CN_BYTES("connection"))) {
+            if (!cn_bytes_equal(token, CN_BYTES("te"))
+                && !cn_bytes_equal(token, CN_BYTES("connection")))
+            {
                 removed += cn_headers_remove(headers, token);
             }
         }
@@ -385,7 +392,9 @@ absolute_target(h1_reader_t *reader, cn_bytes_t target)
     size_t         start = cn_bytes_find(target, CN_BYTES("://")), end;
     cn_bytes_t     scheme = cn_bytes(target.ptr, start), rest = cn_bytes_from(target, start + 3);
 
-    if (!cn_bytes_equal_nocase(scheme, CN_BYTES("http")) && !cn_bytes_equal_nocase(scheme, CN_BYTES("https"))) {
+    if (!cn_bytes_equal_nocase(scheme, CN_BYTES("http"))
+        && !cn_bytes_equal_nocase(scheme, CN_BYTES("https")))
+    {
         return fail(reader, 400, "http1.invalid_scheme");
     }
 
@@ -419,11 +428,59 @@ absolute_target(h1_reader_t *reader, cn_bytes_t target)
 }
 
 
+/*
+ * CONNECT's target is an authority.  llhttp ends the message with its head: a body would be read as
+ * what follows.
+ */
+static int
+connect_target(h1_reader_t *reader, cn_bytes_t target)
+{
+    cn_message_t  *message = reader->message;
+
+    message->authority = target;
+
+    if (message->chunked || message->content_length > 0) {
+        return fail(reader, codec_error.status, codec_error.detail);
+    }
+
+    return target.len > 0 ? 0 : fail(reader, 400, "http.invalid_authority");
+}
+
+
+static int
+path_target(h1_reader_t *reader, cn_bytes_t target)
+{
+    cn_message_t  *message = reader->message;
+    int            rc = 0;
+
+    message->path = target;
+
+    if (target.len > 0 && target.ptr[0] != '/'
+        && cn_bytes_find(target, CN_BYTES("://")) != SIZE_MAX)
+    {
+        rc = absolute_target(reader, target);
+    }
+
+    if (rc != 0) {
+        return rc;
+    }
+
+    if (!cn_http_path_valid(message->path)
+        || (message->path.ptr[0] == '*' && reader->parser.method != HTTP_OPTIONS))
+    {
+        return fail(reader, codec_error.status, codec_error.detail);
+    }
+
+    return 0;
+}
+
+
 static int
 finish_target(h1_reader_t *reader)
 {
     cn_message_t  *message = reader->message;
     cn_bytes_t     target = cn_bytes(reader->text + reader->target_at, reader->target_len);
+    int            rc;
 
     message->method = cn_bytes_str(llhttp_method_name((llhttp_method_t) reader->parser.method));
     message->scheme = cn_bytes_str(reader->scheme);
@@ -436,45 +493,23 @@ finish_target(h1_reader_t *reader)
         message->authority = cn_bytes(reader->text + reader->host_at, reader->host_len);
     }
 
-    if (reader->parser.method == HTTP_CONNECT) {
-        message->authority = target;
+    rc = reader->parser.method == HTTP_CONNECT ? connect_target(reader, target)
+                                               : path_target(reader, target);
 
-        /* llhttp ends the message with its head: a body would be read as what follows */
-        if (message->chunked || message->content_length > 0) {
-            return fail(reader, codec_error.status, codec_error.detail);
-        }
-
-    } else {
-        int  rc = 0;
-
-        message->path = target;
-
-        if (target.len > 0 && target.ptr[0] != '/' && cn_bytes_find(target, CN_BYTES("://")) != SIZE_MAX) {
-            rc = absolute_target(reader, target);
-        }
-
-        if (rc != 0) {
-            return rc;
-        }
-
-        if (!cn_http_path_valid(message->path)
-            || (message->path.ptr[0] == '*' && reader->parser.method != HTTP_OPTIONS))
-        {
-            return fail(reader, codec_error.status, codec_error.detail);
-        }
+    if (rc != 0) {
+        return rc;
     }
 
-    if (!cn_http_authority_valid(message->authority)
-        || (reader->parser.method == HTTP_CONNECT && message->authority.len == 0))
-    {
-        return fail(reader, 400, "http.invalid_authority");
-    }
-
-    return 0;
+    return cn_http_authority_valid(message->authority) ? 0
+                                                       : fail(reader, 400,
+                                                              "http.invalid_authority");
 }
 
 
-/* One reading of the length only (RFC 9112 6.3): CL and TE together, or a coding other than chunked, end it. */
+/*
+ * One reading of the length only (RFC 9112 6.3): CL and TE together, or a coding other than
+ * chunked, end it.
+ */
 static int
 finish_framing(h1_reader_t *reader)
 {
@@ -544,12 +579,14 @@ on_headers_complete(llhttp_t *parser)
     int            rc;
 
     if (parser->http_major != 1) {
-        return fail(reader, parser->type == HTTP_REQUEST ? 426 : 502, "low_version");     /* HTTP/0.9 */
+        /* HTTP/0.9 */
+        return fail(reader, parser->type == HTTP_REQUEST ? 426 : 502, "low_version");
     }
 
     message->version = parser->http_minor == 0 ? CN_HTTP_10 : CN_HTTP_11;
     message->keep_alive = !reader->close
-                          && (parser->http_minor > 0 || (parser->flags & F_CONNECTION_KEEP_ALIVE) != 0);
+                          && (parser->http_minor > 0
+                              || (parser->flags & F_CONNECTION_KEEP_ALIVE) != 0);
 
     rc = finish_framing(reader);
     if (rc != 0) {
@@ -684,7 +721,9 @@ h1_reader_restart(h1_reader_t *reader)
 }
 
 
-/* llhttp's words in Envoy's: what the log and the reply say.  rest: the octets from the fault on. */
+/*
+ * llhttp's words in Envoy's: what the log and the reply say.  rest: the octets from the fault on.
+ */
 static h1_error_t
 error_of(const h1_reader_t *reader, llhttp_errno_t error, cn_bytes_t rest)
 {

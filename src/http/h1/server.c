@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * server - HTTP/1 towards a client.  One exchange at a time; what is pipelined behind it waits, bounded by the stream's window.
- * A client that ends its side after a complete request still gets its response.
+ * server - HTTP/1 towards a client.  One exchange at a time; what is pipelined behind it waits,
+ * bounded by the stream's window. A client that ends its side after a complete request still gets
+ * its response.
  */
 
 #include "http/h1/h1.h"
@@ -38,7 +39,9 @@ become_idle(h1_t *h1)
 }
 
 
-/* --- responses ------------------------------------------------------------------------------------ */
+/*
+ * --- responses ---------------------------------------------------------------------------------
+ */
 
 static void
 send_informational(cn_exchange_t *base, const cn_message_t *head)
@@ -50,7 +53,9 @@ send_informational(cn_exchange_t *base, const cn_message_t *head)
     cn_slice_t      text;
 
     /* HTTP/1.0 knows no interim responses; 101 is final */
-    if (h1 == NULL || exchange->head_sent || exchange->version == CN_HTTP_10 || head->status == 101) {
+    if (h1 == NULL || exchange->head_sent || exchange->version == CN_HTTP_10
+        || head->status == 101)
+    {
         return;
     }
 
@@ -142,7 +147,9 @@ static const cn_exchange_ops_t  exchange_ops = {
 };
 
 
-/* --- requests -------------------------------------------------------------------------------------- */
+/*
+ * --- requests ----------------------------------------------------------------------------------
+ */
 
 static cn_pool_t *
 on_begin(h1_reader_t *reader)
@@ -258,7 +265,9 @@ static const h1_handlers_t  handlers = {
 };
 
 
-/* --- events ---------------------------------------------------------------------------------------- */
+/*
+ * --- events ------------------------------------------------------------------------------------
+ */
 
 /* Answers what could not become an exchange. */
 static void
@@ -356,7 +365,8 @@ exchange_over(h1_t *h1)
     const cn_exchange_events_t  *events = exchange->base.events;
     void                        *owner = exchange->base.owner;
     bool                         complete = exchange->read_done;
-    bool                         reuse = complete && !h1->no_more && !(h1->peer_ended && h1->held.len == 0);
+    bool                         reuse = complete && !h1->no_more
+                                         && !(h1->peer_ended && h1->held.len == 0);
 
     h1_exchange_detach(h1);
 
@@ -382,7 +392,9 @@ h1_server_pump(h1_t *h1)
     do {
         h1_exchange_t  *exchange = h1->exchange;
 
-        if (exchange != NULL && exchange->write_done && cn_stream_pending(h1->session.stream) == 0) {
+        if (exchange != NULL && exchange->write_done
+            && cn_stream_pending(h1->session.stream) == 0)
+        {
             exchange_over(h1);
         }
 
@@ -452,7 +464,8 @@ static const cn_session_ops_t  session_ops = {
 
 
 cn_session_t *
-cn_h1_server(cn_stream_t *stream, const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner)
+cn_h1_server(cn_stream_t *stream, const cn_session_limits_t *limits,
+    const cn_session_events_t *events, void *owner)
 {
     h1_t  *h1 = h1_create(stream, &session_ops, &handlers, true, limits, events, owner);
 

@@ -7,8 +7,8 @@
  *     any --last response left, error--> linger --1 s, peer ended--> closed
  *     any --stream closed, session closed--> closed
  *
- * Owners are told from events of the stream, from the ready task and from the timer, never from within a call of
- * theirs: a call that has something to tell asks for h1_post().
+ * Owners are told from events of the stream, from the ready task and from the timer, never from
+ * within a call of theirs: a call that has something to tell asks for h1_post().
  */
 
 #include "http/h1/h1.h"
@@ -352,7 +352,9 @@ h1_read_held(h1_t *h1)
 }
 
 
-/* --- exchange calls ------------------------------------------------------------------------------ */
+/*
+ * --- exchange calls ----------------------------------------------------------------------------
+ */
 
 void
 h1_report_sent(h1_t *h1)
@@ -517,7 +519,10 @@ h1_exchange_to_stream(cn_exchange_t *base)
         return NULL;
     }
 
-    /* what came behind the head is the stream's; the connection is not used for HTTP again (CVE-2026-73548) */
+    /*
+     * what came behind the head is the stream's; the connection is not used for HTTP again
+     * (CVE-2026-73548)
+     */
     exchange->raw = true;
     exchange->read_done = false;
     exchange->end_told = false;
@@ -528,7 +533,9 @@ h1_exchange_to_stream(cn_exchange_t *base)
 }
 
 
-/* --- events --------------------------------------------------------------------------------------- */
+/*
+ * --- events ------------------------------------------------------------------------------------
+ */
 
 /* An upgraded exchange is over when both directions have ended. */
 static void
@@ -719,8 +726,8 @@ static const cn_stream_events_t  stream_events = {
 
 
 h1_t *
-h1_create(cn_stream_t *stream, const cn_session_ops_t *ops, const h1_handlers_t *handlers, bool server,
-    const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner)
+h1_create(cn_stream_t *stream, const cn_session_ops_t *ops, const h1_handlers_t *handlers,
+    bool server, const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner)
 {
     h1_t  *h1 = cn_alloc_zero(sizeof(h1_t));
 
@@ -729,7 +736,8 @@ h1_create(cn_stream_t *stream, const cn_session_ops_t *ops, const h1_handlers_t 
     }
 
     cn_session_init(&h1->session, ops, stream, limits, events, owner);
-    h1_reader_init(&h1->reader, server ? HTTP_REQUEST : HTTP_RESPONSE, handlers, &h1->session.limits);
+    h1_reader_init(&h1->reader, server ? HTTP_REQUEST : HTTP_RESPONSE, handlers,
+                   &h1->session.limits);
 
     h1->server = server;
     h1->held.account = stream->account;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * writer - heads as HTTP/1.1 bytes.  The size is summed first, so that a head is one buffer of the right size, written once.
- * Framing headers come from the message's fields only: a list cannot bring a second length in.
+ * writer - heads as HTTP/1.1 bytes.  The size is summed first, so that a head is one buffer of the
+ * right size, written once. Framing headers come from the message's fields only: a list cannot
+ * bring a second length in.
  */
 
 #include "http/h1/h1.h"
@@ -86,16 +87,21 @@ put_length(text_t *text, int64_t length)
 {
     char  digits[LENGTH_DIGITS];
 
-    put_line(text, CN_BYTES("content-length"), cn_bytes(digits, cn_u64_print((uint64_t) length, digits)));
+    put_line(text, CN_BYTES("content-length"),
+             cn_bytes(digits, cn_u64_print((uint64_t) length, digits)));
 }
 
 
-/* "content-length: 0" of a bodiless request: methods that usually have a body say so (as Envoy does). */
+/*
+ * "content-length: 0" of a bodiless request: methods that usually have a body say so (as Envoy
+ * does).
+ */
 static bool
 says_zero_length(cn_bytes_t method)
 {
     static const cn_bytes_t  silent[] = {
-        CN_BYTES_INIT("GET"), CN_BYTES_INIT("HEAD"), CN_BYTES_INIT("DELETE"), CN_BYTES_INIT("TRACE"),
+        CN_BYTES_INIT("GET"), CN_BYTES_INIT("HEAD"), CN_BYTES_INIT("DELETE"),
+        CN_BYTES_INIT("TRACE"),
         CN_BYTES_INIT("CONNECT"),
     };
 
@@ -252,9 +258,11 @@ put_response_framing(text_t *text, const cn_message_t *head, const h1_write_t *h
 
 
 cn_slice_t
-h1_write_response(const cn_message_t *head, const h1_write_t *how, cn_account_t *account, h1_body_t *body)
+h1_write_response(const cn_message_t *head, const h1_write_t *how, cn_account_t *account,
+    h1_body_t *body)
 {
-    cn_buf_t  *buf = cn_buf_create(headers_size(&head->headers) + head->protocol.len + 200, account);
+    cn_buf_t  *buf = cn_buf_create(headers_size(&head->headers) + head->protocol.len + 200,
+                                   account);
     text_t     text;
 
     if (buf == NULL) {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* budget - what a peer may spend of resets and of frames that carry nothing (CVE-2023-44487, CVE-2025-8671, CVE-2019-9511 and kin). */
+/*
+ * budget - what a peer may spend of resets and of frames that carry nothing (CVE-2023-44487,
+ * CVE-2025-8671, CVE-2019-9511 and kin).
+ */
 
 #include "http/h2/h2.h"
 #include "base/clock.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * callbacks - what nghttp2 tells.  They run within nghttp2_session_mem_recv(), where owners may be told at once and may call down;
- * the end of a stream is told after it, because it can also come within nghttp2_session_send().
+ * callbacks - what nghttp2 tells.  They run within nghttp2_session_mem_recv(), where owners may be
+ * told at once and may call down; the end of a stream is told after it, because it can also come
+ * within nghttp2_session_send().
  */
 
 #include "http/h2/h2.h"
@@ -94,7 +95,8 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
 
     case CN_ERR_SYNTAX:
         (void) nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_PROTOCOL_ERROR);
-        return 0;                       /* the rest is decoded and dropped: HPACK has to stay in step */
+        /* the rest is decoded and dropped: HPACK has to stay in step */
+        return 0;
 
     default:
         /* RST INTERNAL_ERROR, as Envoy does; no on_frame follows */
@@ -105,7 +107,8 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
 
 
 static int
-on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+    size_t name_len,
     const uint8_t *value, size_t value_len, uint8_t flags, void *user_data)
 {
     h2_stream_t  *stream = stream_by_id(ng, frame->hd.stream_id);
@@ -304,7 +307,8 @@ on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user_data)
 
 
 static int
-on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user_data)
+on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+    void *user_data)
 {
     h2_t         *h2 = user_data;
     h2_stream_t  *stream = stream_by_id(ng, id);
@@ -401,7 +405,9 @@ send_bytes(nghttp2_session *ng, const uint8_t *data, size_t len, int flags, void
 }
 
 
-/* --- the nghttp2 object -------------------------------------------------------------------------------------- */
+/*
+ * --- the nghttp2 object ------------------------------------------------------------------------
+ */
 
 static void *
 mem_malloc(size_t size, void *user_data)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* h2 - HTTP/2 between its own files: one session struct for both sides, its streams, what peers may spend. */
+/*
+ * h2 - HTTP/2 between its own files: one session struct for both sides, its streams, what peers may
+ * spend.
+ */
 
 #ifndef CN_HTTP_H2_H
 #define CN_HTTP_H2_H
@@ -11,7 +14,7 @@
 
 #define H2_OUT_FIRST   4096             /* octets of a turn's first output buffer */
 #define H2_OUT_NEXT    16384            /* of those that follow: a TLS record */
-#define H2_PENDING_MAX (256u * 1024)    /* octets below us that have not left: frames wait from here on */
+#define H2_PENDING_MAX (256u * 1024)    /* octets below us not left: frames wait from here on */
 
 typedef struct h2_s h2_t;
 
@@ -24,8 +27,8 @@ typedef struct {
 } h2_budget_t;
 
 /*
- * An exchange.  Lives as long as nghttp2's stream and not as long as its owner's interest: after a reset the
- * events are NULL, and nothing in the request's pool is touched.
+ * An exchange.  Lives as long as nghttp2's stream and not as long as its owner's interest: after a
+ * reset the events are NULL, and nothing in the request's pool is touched.
  */
 typedef struct {
     cn_exchange_t   base;
@@ -108,15 +111,20 @@ h2_stream_of(cn_exchange_t *exchange)
     return (h2_stream_t *) (void *) exchange;
 }
 
-/* --- budget.c ------------------------------------------------------------------------------------ */
+/*
+ * --- budget.c ----------------------------------------------------------------------------------
+ */
 
+/* Full. */
 void h2_budget_init(h2_budget_t *budget, uint32_t cap, uint32_t rate);
 
 /* False: it is spent. */
 bool h2_budget_take(h2_budget_t *budget, uint32_t tokens) CN_MUST_USE;
 void h2_budget_give(h2_budget_t *budget, uint32_t tokens);
 
-/* --- head.c: heads to and from nghttp2 -------------------------------------------------------------- */
+/*
+ * --- head.c: heads to and from nghttp2 ---------------------------------------------------------
+ */
 
 typedef struct {
     nghttp2_nv  *items;
@@ -127,7 +135,10 @@ typedef struct {
     char         status[20];
 } h2_fields_t;
 
-/* The views in fields live as long as head and fields.  CN_ERR_MEMORY; CN_ERR_SYNTAX: cannot be sent. */
+/*
+ * The views in fields live as long as head and fields.  CN_ERR_MEMORY; CN_ERR_SYNTAX: cannot be
+ * sent.
+ */
 cn_status_t h2_fields_request(h2_fields_t *fields, const cn_message_t *head) CN_MUST_USE;
 cn_status_t h2_fields_response(h2_fields_t *fields, const cn_message_t *head) CN_MUST_USE;
 cn_status_t h2_fields_trailers(h2_fields_t *fields, const cn_headers_t *headers) CN_MUST_USE;
@@ -142,13 +153,16 @@ cn_status_t h2_head_field(h2_stream_t *stream, cn_bytes_t name, cn_bytes_t value
 /* All fields are here: cookies are joined, Host and the rest checked.  As above. */
 cn_status_t h2_head_complete(h2_stream_t *stream) CN_MUST_USE;
 
-/* --- stream.c: exchanges ----------------------------------------------------------------------------- */
+/*
+ * --- stream.c: exchanges -----------------------------------------------------------------------
+ */
 
 /* A server's new exchange, with a pool of its own; NULL: memory. */
 h2_stream_t *h2_stream_accept(h2_t *h2, int32_t id) CN_MUST_USE;
 
 /* A client's; NULL: memory, or no room. */
-cn_exchange_t *h2_stream_request(cn_session_t *session, const cn_message_t *head, bool end, cn_pool_t *pool,
+cn_exchange_t *h2_stream_request(cn_session_t *session, const cn_message_t *head, bool end,
+    cn_pool_t *pool,
     const cn_exchange_events_t *events, void *owner);
 
 /* Body octets of the input, to the owner or dropped.  CN_ERR_MEMORY. */
@@ -161,13 +175,17 @@ void h2_stream_read_done(h2_stream_t *stream, cn_headers_t *trailers);
 void h2_stream_finish(h2_stream_t *stream, cn_reset_reason_t reason, const char *detail);
 
 /* nghttp2's data source. */
-ssize_t h2_stream_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+ssize_t h2_stream_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t length,
+    uint32_t *flags,
     nghttp2_data_source *source, void *user_data);
 int h2_stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *header, size_t length,
     nghttp2_data_source *source, void *user_data);
 
-/* --- session.c ----------------------------------------------------------------------------------------- */
+/*
+ * --- session.c ---------------------------------------------------------------------------------
+ */
 
+/* Ask for what the names say, in this turn. */
 void h2_post_ready(h2_t *h2);
 void h2_post_gather(h2_t *h2);
 
@@ -180,7 +198,9 @@ void h2_out_flush(h2_t *h2);
 /* GOAWAY with code, then the end; the peer spent what it may or broke the rules. */
 void h2_terminate(h2_t *h2, uint32_t code, cn_close_reason_t reason);
 
-/* --- callbacks.c ------------------------------------------------------------------------------------------ */
+/*
+ * --- callbacks.c -------------------------------------------------------------------------------
+ */
 
 /* The session's nghttp2 object; NULL: memory. */
 nghttp2_session *h2_nghttp2_create(h2_t *h2) CN_MUST_USE;

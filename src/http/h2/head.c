@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * head - heads between messages and nghttp2's fields.  nghttp2 has checked the order and set of pseudo headers, names and values,
- * and refuses connection headers; limits on decoded octets and their count (cookie crumbs included, CVE-2026-47774), the
- * target's octets and Host are judged here.
+ * head - heads between messages and nghttp2's fields.  nghttp2 has checked the order and set of
+ * pseudo headers, names and values, and refuses connection headers; limits on decoded octets and
+ * their count (cookie crumbs included, CVE-2026-47774), the target's octets and Host are judged
+ * here.
  */
 
 #include "http/h2/h2.h"
 
 
-/* --- to nghttp2 --------------------------------------------------------------------------------------- */
+/*
+ * --- to nghttp2 --------------------------------------------------------------------------------
+ */
 
 static cn_status_t
 fields_init(h2_fields_t *fields, size_t count)
@@ -94,8 +97,18 @@ put_length(h2_fields_t *fields, const cn_message_t *head)
 {
     if (head->content_length != CN_LENGTH_UNKNOWN) {
         put(fields, CN_BYTES("content-length"),
-            cn_bytes(fields->length, cn_u64_print((uint64_t) head->content_length, fields->length)));
+            cn_bytes(fields->length,
+                     cn_u64_print((uint64_t) head->content_length, fields->length)));
     }
+}
+
+
+static bool
+can_be_sent(const cn_message_t *head, bool plain_connect)
+{
+    return cn_http_authority_valid(head->authority) && cn_http_value_valid(head->method)
+           && cn_http_value_valid(head->protocol)
+           && (plain_connect || cn_http_path_valid(head->path));
 }
 
 
@@ -110,9 +123,7 @@ h2_fields_request(h2_fields_t *fields, const cn_message_t *head)
         return CN_ERR_MEMORY;
     }
 
-    if (!cn_http_authority_valid(head->authority) || (!plain_connect && !cn_http_path_valid(head->path))
-        || !cn_http_value_valid(method) || !cn_http_value_valid(head->protocol))
-    {
+    if (!can_be_sent(head, plain_connect)) {
         h2_fields_free(fields);
         return CN_ERR_SYNTAX;
     }
@@ -156,7 +167,8 @@ h2_fields_response(h2_fields_t *fields, const cn_message_t *head)
         return CN_ERR_MEMORY;
     }
 
-    put(fields, CN_BYTES(":status"), cn_bytes(fields->status, cn_u64_print(status, fields->status)));
+    put(fields, CN_BYTES(":status"),
+        cn_bytes(fields->status, cn_u64_print(status, fields->status)));
     put_headers(fields, &head->headers);
 
     if (status >= 200 && status != 204) {
@@ -180,7 +192,9 @@ h2_fields_trailers(h2_fields_t *fields, const cn_headers_t *headers)
 }
 
 
-/* --- from nghttp2 ---------------------------------------------------------------------------------------- */
+/*
+ * --- from nghttp2 ------------------------------------------------------------------------------
+ */
 
 static cn_status_t
 refuse(h2_stream_t *stream, cn_status_t status, const char *detail, const char *flag)

@@ -6,15 +6,16 @@
  *   stream data > nghttp2_session_mem_recv > callbacks > owners        (events)
  *   owners > nghttp2_submit_* > gather phase > nghttp2_session_send > stream write
  *
- * All frames of a turn are gathered into buffers of up to 16 KiB, large bodies go down by reference; frames wait while the stream
- * below has H2_PENDING_MAX octets to send.  nghttp2's object is deleted in the free phase only, never in its own callbacks.
+ * All frames of a turn are gathered into buffers of up to 16 KiB, large bodies go down by
+ * reference; frames wait while the stream below has H2_PENDING_MAX octets to send.  nghttp2's
+ * object is deleted in the free phase only, never in its own callbacks.
  */
 
 #include "http/h2/h2.h"
 #include "base/clock.h"
 
-#define RESETS_CAP      200             /* resets of unanswered requests: 200 at once, 20 a second */
-#define RESETS_RATE     20
+#define RESETS_CAP      200             /* of unanswered requests: so many at once, then */
+#define RESETS_RATE     20              /* so many a second */
 #define GLITCHES_CAP    1000            /* frames that carry nothing: 1000 at once, 100 a second */
 #define GLITCHES_RATE   100
 
@@ -35,7 +36,9 @@ h2_post_gather(h2_t *h2)
 }
 
 
-/* --- ending ------------------------------------------------------------------------------------------------ */
+/*
+ * --- ending ------------------------------------------------------------------------------------
+ */
 
 static void
 session_free(cn_task_t *task)
@@ -57,7 +60,8 @@ is_complete(const h2_t *h2, const h2_stream_t *stream)
     }
 
     /* a response that is complete may end the request with NO_ERROR */
-    return !h2->server && stream->read_done && stream->error_code == NGHTTP2_NO_ERROR && !stream->as_stream;
+    return !h2->server && stream->read_done && stream->error_code == NGHTTP2_NO_ERROR
+           && !stream->as_stream;
 }
 
 
@@ -103,7 +107,9 @@ fail_all(h2_t *h2, cn_list_t *list, cn_close_reason_t reason)
         h2_stream_t  *stream = CN_LIST_ITEM(list->next, h2_stream_t, link);
 
         /* what is complete was only waiting to be told so */
-        h2_stream_finish(stream, is_complete(h2, stream) ? CN_RESET_NONE : lost_reason(h2, stream, reason), "");
+        h2_stream_finish(stream,
+                         is_complete(h2, stream) ? CN_RESET_NONE : lost_reason(h2, stream, reason),
+                         "");
     }
 }
 
@@ -174,7 +180,9 @@ h2_terminate(h2_t *h2, uint32_t code, cn_close_reason_t reason)
 }
 
 
-/* --- output -------------------------------------------------------------------------------------------------- */
+/*
+ * --- output ------------------------------------------------------------------------------------
+ */
 
 void
 h2_out_flush(h2_t *h2)
@@ -226,7 +234,10 @@ h2_out(h2_t *h2, cn_bytes_t bytes)
 }
 
 
-/* Nothing more to read or to write: GOAWAY has left, or the last stream of a drained session has ended. */
+/*
+ * Nothing more to read or to write: GOAWAY has left, or the last stream of a drained session has
+ * ended.
+ */
 static bool
 is_spent(const h2_t *h2)
 {
@@ -280,7 +291,9 @@ on_gather(cn_task_t *task)
 }
 
 
-/* --- what owners are told later -------------------------------------------------------------------------------- */
+/*
+ * --- what owners are told later ----------------------------------------------------------------
+ */
 
 static void
 tell_sent(h2_t *h2)
@@ -312,7 +325,8 @@ reason_of(const h2_t *h2, const h2_stream_t *stream)
     }
 
     if (stream->rst_received) {
-        return stream->error_code == NGHTTP2_REFUSED_STREAM ? CN_RESET_REMOTE_REFUSED : CN_RESET_REMOTE;
+        return stream->error_code == NGHTTP2_REFUSED_STREAM ? CN_RESET_REMOTE_REFUSED
+                                                            : CN_RESET_REMOTE;
     }
 
     /* nghttp2's way to say that GOAWAY left it out, or that it was never sent */
@@ -332,7 +346,8 @@ tell_done(h2_t *h2)
         cn_session_t       *session = &h2->session;
         cn_reset_reason_t   reason = reason_of(h2, stream);
         cn_refused_t        refused = { .detail = stream->refused, .flag = stream->refused_flag };
-        bool                tell_refused = h2->server && !stream->head_told && stream->refused != NULL;
+        bool                tell_refused = h2->server && !stream->head_told
+                                           && stream->refused != NULL;
 
         h2_stream_finish(stream, reason, reason == CN_RESET_NONE ? "" : "http2.remote_reset");
 
@@ -389,7 +404,9 @@ on_ready(cn_task_t *task)
 }
 
 
-/* --- events of the stream below --------------------------------------------------------------------------------- */
+/*
+ * --- events of the stream below ----------------------------------------------------------------
+ */
 
 static void
 on_opened(void *owner)
@@ -494,7 +511,9 @@ on_sent(void *owner, size_t len)
     (void) len;
     h2->opened = true;
 
-    if (h2->blocked && h2->state == H2_OPEN && cn_stream_pending(h2->session.stream) < H2_PENDING_MAX) {
+    if (h2->blocked && h2->state == H2_OPEN
+        && cn_stream_pending(h2->session.stream) < H2_PENDING_MAX)
+    {
         h2_post_gather(h2);
     }
 }
@@ -519,7 +538,9 @@ static const cn_stream_events_t  stream_events = {
 };
 
 
-/* --- timers -------------------------------------------------------------------------------------------------------- */
+/*
+ * --- timers ------------------------------------------------------------------------------------
+ */
 
 /* PING after a silent interval; anything heard is an answer. */
 static void
@@ -575,7 +596,9 @@ on_head_timeout(cn_timer_t *timer)
 }
 
 
-/* --- session calls --------------------------------------------------------------------------------------------------- */
+/*
+ * --- session calls -----------------------------------------------------------------------------
+ */
 
 static cn_exchange_t *
 request(cn_session_t *session, const cn_message_t *head, bool end, cn_pool_t *pool,
@@ -632,7 +655,8 @@ drain(cn_session_t *session, bool final)
 
     if (final) {
         h2->draining = true;
-        (void) nghttp2_submit_goaway(h2->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2->ng),
+        (void) nghttp2_submit_goaway(h2->ng, NGHTTP2_FLAG_NONE,
+                                     nghttp2_session_get_last_proc_stream_id(h2->ng),
                                      NGHTTP2_NO_ERROR, NULL, 0);
     } else {
         (void) nghttp2_submit_shutdown_notice(h2->ng);
@@ -655,25 +679,28 @@ static cn_status_t
 send_settings(h2_t *h2)
 {
     const cn_session_limits_t  *limits = &h2->session.limits;
-    nghttp2_settings_entry      entries[5];
-    size_t                      count = 0;
-
-    entries[count++] = (nghttp2_settings_entry) { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits->stream_window };
-    entries[count++] = (nghttp2_settings_entry) { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits->head_octets_max };
+    nghttp2_settings_entry      entries[4] = {
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits->stream_window },
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits->head_octets_max },
+        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+    };
+    size_t                      count = 3;
 
     if (h2->server) {
-        entries[count++] = (nghttp2_settings_entry) { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams_max };
+        entries[2] = (nghttp2_settings_entry) {
+            NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams_max
+        };
+    }
 
-        if (limits->connect) {
-            entries[count++] = (nghttp2_settings_entry) { NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 };
-        }
-
-    } else {
-        entries[count++] = (nghttp2_settings_entry) { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 };
+    if (h2->server && limits->connect) {
+        entries[count++] = (nghttp2_settings_entry) {
+            NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1
+        };
     }
 
     if (nghttp2_submit_settings(h2->ng, NGHTTP2_FLAG_NONE, entries, count) != 0
-        || nghttp2_session_set_local_window_size(h2->ng, NGHTTP2_FLAG_NONE, 0, (int32_t) limits->connection_window) != 0)
+        || nghttp2_session_set_local_window_size(h2->ng, NGHTTP2_FLAG_NONE, 0,
+                                                 (int32_t) limits->connection_window) != 0)
     {
         return CN_ERR_MEMORY;
     }
@@ -683,8 +710,8 @@ send_settings(h2_t *h2)
 
 
 static h2_t *
-create(cn_stream_t *stream, bool server, const cn_session_limits_t *limits, const cn_session_events_t *events,
-    void *owner)
+create(cn_stream_t *stream, bool server, const cn_session_limits_t *limits,
+    const cn_session_events_t *events, void *owner)
 {
     h2_t  *h2 = cn_alloc_zero(sizeof(h2_t));
 
@@ -745,7 +772,8 @@ start(h2_t *h2)
 
 
 cn_session_t *
-cn_h2_server(cn_stream_t *stream, const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner)
+cn_h2_server(cn_stream_t *stream, const cn_session_limits_t *limits,
+    const cn_session_events_t *events, void *owner)
 {
     h2_t  *h2 = create(stream, true, limits, events, owner);
 
@@ -760,7 +788,8 @@ cn_h2_server(cn_stream_t *stream, const cn_session_limits_t *limits, const cn_se
 
 
 cn_session_t *
-cn_h2_client(cn_stream_t *stream, const cn_session_limits_t *limits, const cn_session_events_t *events, void *owner)
+cn_h2_client(cn_stream_t *stream, const cn_session_limits_t *limits,
+    const cn_session_events_t *events, void *owner)
 {
     return start(create(stream, false, limits, events, owner));
 }

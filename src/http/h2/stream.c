@@ -3,14 +3,15 @@
 /*
  * stream - an HTTP/2 stream as an exchange.
  *
- * nghttp2 keeps a pointer to it until its stream is closed, so it lives that long, also when its owner has reset it.  Body that
- * is to be sent waits in `out` and is framed by nghttp2's data source without a copy.  It counts as sent when the stream below
- * has it: what that one holds is bounded by H2_PENDING_MAX.
+ * nghttp2 keeps a pointer to it until its stream is closed, so it lives that long, also when its
+ * owner has reset it.  Body that is to be sent waits in `out` and is framed by nghttp2's data
+ * source without a copy.  It counts as sent when the stream below has it: what that one holds is
+ * bounded by H2_PENDING_MAX.
  */
 
 #include "http/h2/h2.h"
 
-#define REQUEST_POOL  2048              /* octets: a CONNECT needs little, and its tunnel keeps it */
+#define REQUEST_POOL  2048              /* octets: a CONNECT's tunnel keeps them */
 
 
 static uint32_t
@@ -66,7 +67,8 @@ send_informational(cn_exchange_t *base, const cn_message_t *head)
 
     /* one that cannot be sent is left out: it only informs */
     if (h2_fields_response(&fields, head) == CN_OK) {
-        (void) nghttp2_submit_headers(stream->h2->ng, NGHTTP2_FLAG_NONE, stream->id, NULL, fields.items,
+        (void) nghttp2_submit_headers(stream->h2->ng, NGHTTP2_FLAG_NONE, stream->id, NULL,
+                                      fields.items,
                                       fields.count, NULL);
         h2_fields_free(&fields);
         h2_post_gather(stream->h2);
@@ -78,7 +80,8 @@ send_informational(cn_exchange_t *base, const cn_message_t *head)
 static void
 send_failed(h2_stream_t *stream)
 {
-    (void) nghttp2_submit_rst_stream(stream->h2->ng, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+    (void) nghttp2_submit_rst_stream(stream->h2->ng, NGHTTP2_FLAG_NONE, stream->id,
+                                     NGHTTP2_INTERNAL_ERROR);
     h2_post_gather(stream->h2);
 }
 
@@ -103,7 +106,8 @@ send_head(cn_exchange_t *base, const cn_message_t *head, bool end)
         return;
     }
 
-    rc = nghttp2_submit_response(stream->h2->ng, stream->id, fields.items, fields.count, end ? NULL : &body);
+    rc = nghttp2_submit_response(stream->h2->ng, stream->id, fields.items, fields.count,
+                                 end ? NULL : &body);
     h2_fields_free(&fields);
 
     if (rc != 0) {
@@ -223,7 +227,8 @@ reset(cn_exchange_t *base, cn_reset_reason_t reason)
     stream->owner_reset = true;
 
     if (stream->h2->state == H2_OPEN) {
-        (void) nghttp2_submit_rst_stream(stream->h2->ng, NGHTTP2_FLAG_NONE, stream->id, code_of(stream, reason));
+        (void) nghttp2_submit_rst_stream(stream->h2->ng, NGHTTP2_FLAG_NONE, stream->id,
+                                         code_of(stream, reason));
         h2_post_gather(stream->h2);
     }
 }
@@ -279,7 +284,9 @@ static const cn_exchange_ops_t  exchange_ops = {
 };
 
 
-/* --- their life ------------------------------------------------------------------------------------------ */
+/*
+ * --- their life --------------------------------------------------------------------------------
+ */
 
 static void
 stream_free(cn_task_t *task)
@@ -375,7 +382,8 @@ h2_stream_request(cn_session_t *session, const cn_message_t *head, bool end, cn_
     stream->base.owner = owner;
     stream->head_sent = true;
     stream->write_done = end;
-    stream->id = nghttp2_submit_request(h2->ng, NULL, fields.items, fields.count, end ? NULL : &body, stream);
+    stream->id = nghttp2_submit_request(h2->ng, NULL, fields.items, fields.count,
+                                        end ? NULL : &body, stream);
     h2_fields_free(&fields);
 
     if (stream->id < 0) {
@@ -471,7 +479,9 @@ h2_stream_finish(h2_stream_t *stream, cn_reset_reason_t reason, const char *deta
 }
 
 
-/* --- nghttp2's data source --------------------------------------------------------------------------------- */
+/*
+ * --- nghttp2's data source ---------------------------------------------------------------------
+ */
 
 /* Trailers end the stream in place of the last DATA. */
 static cn_status_t
