@@ -202,7 +202,7 @@ h1_exchange_of(cn_exchange_t *exchange)
 /* What both sides need of a new session: everything but ops and the reader.  NULL: memory. */
 h1_t *h1_create(cn_stream_t *stream, const cn_session_ops_t *ops, const h1_handlers_t *handlers,
     bool server, const cn_session_limits_t *limits, const cn_session_events_t *events,
-        void *owner) CN_MUST_USE;
+    void *owner) CN_MUST_USE;
 
 /* Reads what is held as far as the state allows; from an event only. */
 void h1_read_held(h1_t *h1);

@@ -155,6 +155,7 @@ tell_request(h2_t *h2, h2_stream_t *stream, bool end)
     stream->head_told = true;
     stream->read_done = end;
     stream->end_told = end;
+    stream->to_head = cn_bytes_equal(head->method, CN_BYTES("HEAD"));
 
     h2->session.events->on_exchange(h2->session.owner, &stream->base, head, end);
     CN_BUG_ON(stream->base.events == NULL && !stream->owner_reset && h2->state == H2_OPEN);

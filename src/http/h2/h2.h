@@ -51,6 +51,8 @@ typedef struct {
     const char     *refused_flag;
     bool            head_told;      /* the head went up */
     bool            head_sent;
+    bool            to_head;        /* server: the request was HEAD */
+    bool            no_body;        /* the response has none, whatever its owner sends */
     bool            read_done;      /* the peer's END_STREAM has come */
     bool            end_told;
     bool            write_done;     /* the owner ended its direction */

@@ -100,6 +100,7 @@ send_head(cn_exchange_t *base, const cn_message_t *head, bool end)
 
     stream->head_sent = true;
     stream->write_done = end;
+    stream->no_body = stream->to_head || head->status == 204 || head->status == 304;
 
     if (h2_fields_response(&fields, head) != CN_OK) {
         send_failed(stream);
@@ -137,6 +138,16 @@ send_body(cn_exchange_t *base, cn_slice_t data)
 
     if (!is_open(stream) || stream->write_done || data.len == 0) {
         cn_slice_release(&data);
+        return;
+    }
+
+    if (stream->no_body) {
+        /* it counts as sent */
+        stream->framed += data.len;
+        cn_slice_release(&data);
+        cn_list_remove(&stream->sent_link);
+        cn_list_append(&stream->h2->sent, &stream->sent_link);
+        h2_post_ready(stream->h2);
         return;
     }
 

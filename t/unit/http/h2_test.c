@@ -140,6 +140,7 @@ every_kind_of_answer_passes(void **state)
         { "GET", "/100", 200, "ok" },
         { "GET", "/trailers", 200, "body" },
         { "PROPFIND", "/", 200, "ok" },
+        { "HEAD", "/", 200, "" },
     };
 
     (void) state;
