@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* access_log - in a chain only when the waypoint writes lines at all; how is said once for all (cn_table_global_t). */
+/*
+ * access_log - in a chain only when the waypoint writes lines at all; how is said once for all
+ * (cn_table_global_t).
+ */
 
 #include "access_log/access_log_table.h"
 

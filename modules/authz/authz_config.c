@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * authz_config - which policies stand in which chain: those that target the waypoint's Gateway, and those that target
- * the chain's Service; in two filters, first DENY, then ALLOW.  A broken policy is a DENY of everything where it might apply.
+ * authz_config - which policies stand in which chain: those that target the waypoint's Gateway, and
+ * those that target the chain's Service; in two filters, first DENY, then ALLOW.  A broken policy
+ * is a DENY of everything where it might apply.
  */
 
 #include "authz/authz_config.h"
@@ -11,8 +12,10 @@
 
 /* Which resources may apply where, so that a chain does not look at all of them. */
 typedef struct {
-    cn_map_t    *by_service;        /* "namespace/name" -> cn_array_t of size_t: positions among the resources */
-    cn_array_t   everywhere;        /* size_t: of the Gateway, and those whose targets nobody knows */
+    /* "namespace/name" -> cn_array_t of size_t: positions among the resources */
+    cn_map_t    *by_service;
+    /* size_t: of the Gateway, and those whose targets nobody knows */
+    cn_array_t   everywhere;
 } memo_t;
 
 
@@ -45,7 +48,8 @@ may_apply(const cn_chain_question_t *question, const cn_model_t *model, size_t i
     const authz_resource_t  *parsed = question->parsed[i];
     cn_bytes_t               name_space = question->resources[i]->name_space;
 
-    return (parsed != NULL && parsed->targets_known) || cn_bytes_equal(name_space, question->service->name_space)
+    return (parsed != NULL && parsed->targets_known)
+        || cn_bytes_equal(name_space, question->service->name_space)
            || cn_bytes_equal(name_space, model->name_space);
 }
 
@@ -74,7 +78,8 @@ add_position(cn_array_t *list, size_t i)
 static cn_array_t *
 service_list(cn_pool_t *pool, const memo_t *memo, cn_bytes_t name_space, cn_bytes_t name, bool make)
 {
-    char        *key = cn_pool_printf(pool, "%.*s/%.*s", CN_BYTES_ARG(name_space), CN_BYTES_ARG(name));
+    char        *key = cn_pool_printf(pool, "%.*s/%.*s", CN_BYTES_ARG(name_space),
+                                      CN_BYTES_ARG(name));
     cn_array_t  *list = key == NULL ? NULL : cn_map_get(memo->by_service, cn_bytes_str(key));
 
     if (list != NULL || key == NULL || !make) {
@@ -109,7 +114,8 @@ memo_add(cn_read_t *read, const cn_chain_question_t *question, memo_t *memo, siz
             continue;                   /* another waypoint's */
         }
 
-        list = service_list(read->pool, memo, question->resources[i]->name_space, target->name, true);
+        list = service_list(read->pool, memo, question->resources[i]->name_space, target->name,
+                            true);
 
         if (list == NULL || add_position(list, i) != CN_OK) {
             return CN_ERR_MEMORY;
@@ -168,24 +174,30 @@ add_policy(authz_config_t *config, const authz_policy_t *policy)
 static cn_status_t
 deny_all(cn_pool_t *pool, const cn_resource_t *resource, authz_config_t *config)
 {
-    char            *name = cn_pool_printf(pool, "ns[%.*s]-policy[%.*s]-broken", CN_BYTES_ARG(resource->name_space),
+    char            *name = cn_pool_printf(pool, "ns[%.*s]-policy[%.*s]-broken",
+                                           CN_BYTES_ARG(resource->name_space),
                                            CN_BYTES_ARG(resource->name));
     authz_policy_t   policy = {
         .name = cn_bytes_str(name),
-        .origin = { .file = resource->root->file, .line = resource->root->line, .resource = resource->label },
+        .origin = { .file = resource->root->file, .line = resource->root->line,
+            .resource = resource->label },
     };
 
     return name == NULL ? CN_ERR_MEMORY : add_policy(config, &policy);
 }
 
 
-/* On TCP there is no request: an ALLOW that asks for one never applies, a DENY applies whatever it would be. */
+/*
+ * On TCP there is no request: an ALLOW that asks for one never applies, a DENY applies whatever it
+ * would be.
+ */
 static cn_status_t
 add_for_tcp(cn_pool_t *pool, const authz_policy_t *policy, authz_config_t *config)
 {
     authz_policy_t  made = *policy;
     cn_status_t     status = CN_OK;
-    bool            asks = policy->permissions != NULL && (policy->permissions->needs & CN_AUTHZ_NEEDS_REQUEST) != 0;
+    bool            asks = policy->permissions != NULL
+        && (policy->permissions->needs & CN_AUTHZ_NEEDS_REQUEST) != 0;
 
     if (asks && config->action == CN_AUTHZ_ALLOW) {
         return CN_OK;
@@ -200,11 +212,14 @@ add_for_tcp(cn_pool_t *pool, const authz_policy_t *policy, authz_config_t *confi
 
 
 static cn_status_t
-add_resource(cn_pool_t *pool, const cn_chain_question_t *question, const authz_resource_t *parsed, authz_config_t *config)
+add_resource(cn_pool_t *pool, const cn_chain_question_t *question, const authz_resource_t *parsed,
+    authz_config_t *config)
 {
     CN_ARRAY_EACH(&parsed->policies, const authz_policy_t, policy) {
-        cn_status_t  status = question->chain->protocol == CN_PROTOCOL_TCP ? add_for_tcp(pool, policy, config)
-                                                                           : add_policy(config, policy);
+        cn_status_t  status = question->chain->protocol == CN_PROTOCOL_TCP
+            ? add_for_tcp(pool, policy, config)
+                                                                           : add_policy(config,
+                                                                               policy);
 
         if (status != CN_OK) {
             return status;
@@ -242,7 +257,8 @@ take(maker_t *maker, const cn_array_t *positions)
         bool                     broken = question->broken[i];
         cn_status_t              status;
 
-        if ((broken ? CN_AUTHZ_DENY : parsed->action) != maker->config->action || !may_apply(question, maker->read->model, i)) {
+        if ((broken ? CN_AUTHZ_DENY : parsed->action) != maker->config->action
+            || !may_apply(question, maker->read->model, i)) {
             continue;
         }
 
@@ -261,11 +277,13 @@ take(maker_t *maker, const cn_array_t *positions)
 
 /* The filter of one action; *config NULL: no policy of that action is for this chain. */
 static cn_status_t
-make_filter(cn_read_t *read, const cn_chain_question_t *question, cn_authz_action_t action, authz_config_t **config)
+make_filter(cn_read_t *read, const cn_chain_question_t *question, cn_authz_action_t action,
+    authz_config_t **config)
 {
     const cn_service_t  *service = question->service;
     const memo_t        *memo = get_memo(read, question);
-    const cn_array_t    *own = memo == NULL ? NULL : service_list(read->pool, memo, service->name_space, service->name, false);
+    const cn_array_t    *own = memo == NULL ? NULL
+        : service_list(read->pool, memo, service->name_space, service->name, false);
     authz_config_t      *made = cn_pool_alloc_zero(read->pool, sizeof(*made));
     maker_t              maker = { .read = read, .question = question, .config = made };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * authz_config - an AuthorizationPolicy as the configuration part holds it: trees of conditions, made simple while
- * they are made (an AND of one is that one, NULL is "any"), so that both sources come to the same tree.
+ * authz_config - an AuthorizationPolicy as the configuration part holds it: trees of conditions,
+ * made simple while they are made (an AND of one is that one, NULL is "any"), so that both sources
+ * come to the same tree.
  */
 
 #ifndef CN_AUTHZ_CONFIG_H
@@ -39,7 +40,7 @@ typedef struct {
     cn_array_t         policies;                    /* authz_policy_t by name */
 } authz_config_t;
 
-/* ---- authz_config_tree.c: making, printing and packing trees --------------------------------------------- */
+/* ---- authz_config_tree.c: making, printing and packing trees --------------------------------- */
 
 /* A leaf or an empty AND, OR, NOT.  NULL: memory. */
 authz_node_t *cn_authz_node(cn_pool_t *pool, cn_authz_kind_t kind, uint32_t line) CN_MUST_USE;
@@ -47,16 +48,24 @@ authz_node_t *cn_authz_node(cn_pool_t *pool, cn_authz_kind_t kind, uint32_t line
 /* CN_ERR_MEMORY. */
 cn_status_t cn_authz_add_child(authz_node_t *parent, authz_node_t *child) CN_MUST_USE;
 
-/* The simplest tree that says the same.  An OR that has NULL (any) among its children, or an AND of nothing but it, is NULL. */
+/*
+ * The simplest tree that says the same.  An OR that has NULL (any) among its children, or an AND of
+ * nothing but it, is NULL.
+ */
 authz_node_t *cn_authz_simplify(authz_node_t *node);
 
-/* node without conditions that need the request: NULL, any, where nothing is left.  For DENY on TCP. */
+/*
+ * node without conditions that need the request: NULL, any, where nothing is left.  For DENY on
+ * TCP.
+ */
 authz_node_t *cn_authz_without_request(authz_node_t *node, cn_pool_t *pool, cn_status_t *status);
 
+/* The module's print and pack (model/module_config.h); config is an authz_config_t. */
 json_t *cn_authz_print(const void *config);
-cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder, uint32_t *at);
+cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder,
+    uint32_t *at);
 
-/* ---- authz_config_policy.c: reading the resource ---------------------------------------------------------- */
+/* ---- authz_config_policy.c: reading the resource --------------------------------------------- */
 
 typedef struct {
     bool        is_gateway;                         /* else a Service */
@@ -70,6 +79,7 @@ typedef struct {
     cn_array_t         policies;                    /* authz_policy_t, one a rule */
 } authz_resource_t;
 
+/* The module's read_resource; *parsed is set to what could be read even when it is broken. */
 cn_status_t cn_authz_read_resource(cn_read_t *read, const cn_resource_t *resource, void **parsed);
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * authz_config_policy - reads an AuthorizationPolicy.  Anything in its spec that we do not know or do not implement makes
- * the whole policy broken, and a broken policy denies what it targets: a restriction is never dropped.
+ * authz_config_policy - reads an AuthorizationPolicy.  Anything in its spec that we do not know or
+ * do not implement makes the whole policy broken, and a broken policy denies what it targets: a
+ * restriction is never dropped.
  *
- * A rule becomes one policy: its `to` the permissions, its `from` the principals; operations and sources are alternatives,
- * the conditions in one are all to be met, the values of one condition are alternatives again.
+ * A rule becomes one policy: its `to` the permissions, its `from` the principals; operations and
+ * sources are alternatives, the conditions in one are all to be met, the values of one condition
+ * are alternatives again.
  */
 
 #include "authz/authz_config.h"
@@ -22,7 +24,8 @@ typedef struct {
 } reader_t;
 
 /* Makes the condition for one value; NULL: reported. */
-typedef authz_node_t *(*value_fn)(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, const char *field);
+typedef authz_node_t *(*value_fn)(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item,
+    const char *field);
 
 typedef struct { const char *name; const char *not_name; value_fn make; } condition_t;
 
@@ -49,7 +52,7 @@ add_child(const reader_t *reader, authz_node_t *parent, authz_node_t *child)
 }
 
 
-/* ---- values -------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 
 /* "*", "*suffix", "prefix*" or exact. */
@@ -103,10 +106,12 @@ is_known_domain(const cn_model_t *model, cn_bytes_t domain)
 
 /* One principal in one trust domain; rest is "/ns/x/sa/y". */
 static authz_node_t *
-principal_in(const reader_t *reader, cn_string_match_kind_t kind, cn_bytes_t domain, cn_bytes_t rest, uint32_t line)
+principal_in(const reader_t *reader, cn_string_match_kind_t kind, cn_bytes_t domain,
+    cn_bytes_t rest, uint32_t line)
 {
     authz_node_t  *node = new_node(reader, CN_AUTHZ_PRINCIPAL, line);
-    char          *id = cn_pool_printf(reader->read->pool, "spiffe://%.*s%s%.*s", CN_BYTES_ARG(domain), rest.len > 0 ? "/" : "",
+    char          *id = cn_pool_printf(reader->read->pool, "spiffe://%.*s%s%.*s",
+                                       CN_BYTES_ARG(domain), rest.len > 0 ? "/" : "",
                                        CN_BYTES_ARG(rest));
 
     if (node == NULL || id == NULL) {
@@ -135,7 +140,8 @@ make_principal(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, c
         return string_node(reader, CN_AUTHZ_PRINCIPAL, value, item);
     }
 
-    if (!cn_bytes_split(match.value, '/', &domain, &rest) || !is_known_domain(model, domain) || model->trust_domains.count == 1) {
+    if (!cn_bytes_split(match.value, '/', &domain, &rest) || !is_known_domain(model, domain)
+        || model->trust_domains.count == 1) {
         return principal_in(reader, match.kind, match.value, CN_BYTES_NONE, item->line);
     }
 
@@ -160,7 +166,8 @@ make_namespace(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, c
 
 /* "account" of the policy's own namespace or "namespace/account". */
 static authz_node_t *
-make_service_account(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, const char *field)
+make_service_account(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item,
+    const char *field)
 {
     authz_node_t  *both = new_node(reader, CN_AUTHZ_AND, item->line);
     authz_node_t  *name_space = new_node(reader, CN_AUTHZ_NAMESPACE, item->line);
@@ -176,8 +183,10 @@ make_service_account(const reader_t *reader, cn_bytes_t value, const cn_doc_t *i
         head = reader->resource->name_space;
     }
 
-    if (cn_bytes_find_octet(value, '*') != SIZE_MAX || cn_bytes_find_octet(rest, '/') != SIZE_MAX || head.len == 0 || rest.len == 0) {
-        cn_read_error(reader->read, item, field, "\"%.*s\" is no service account: expected NAME or NAMESPACE/NAME",
+    if (cn_bytes_find_octet(value, '*') != SIZE_MAX || cn_bytes_find_octet(rest, '/') != SIZE_MAX
+        || head.len == 0 || rest.len == 0) {
+        cn_read_error(reader->read, item, field,
+                      "\"%.*s\" is no service account: expected NAME or NAMESPACE/NAME",
                       CN_BYTES_ARG(value));
         return NULL;
     }
@@ -249,7 +258,8 @@ make_source_ip(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, c
     authz_node_t  *node = new_node(reader, CN_AUTHZ_SOURCE_IP, item->line);
 
     if (node != NULL && !read_range(value, node)) {
-        cn_read_error(reader->read, item, field, "\"%.*s\" is no IP address and no range", CN_BYTES_ARG(value));
+        cn_read_error(reader->read, item, field, "\"%.*s\" is no IP address and no range",
+                      CN_BYTES_ARG(value));
     }
 
     return node;
@@ -313,7 +323,8 @@ make_port(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, const 
     uint64_t       port = 0;
 
     if (cn_bytes_to_u64(value, 65535, &port) != CN_OK || port == 0) {
-        cn_read_error(reader->read, item, field, "\"%.*s\" is no port in 1..65535", CN_BYTES_ARG(value));
+        cn_read_error(reader->read, item, field, "\"%.*s\" is no port in 1..65535",
+                      CN_BYTES_ARG(value));
         return NULL;
     }
 
@@ -325,7 +336,7 @@ make_port(const reader_t *reader, cn_bytes_t value, const cn_doc_t *item, const 
 }
 
 
-/* ---- conditions ---------------------------------------------------------------------------------- */
+/* ---- conditions ------------------------------------------------------------------------------ */
 
 
 /* In istiod's order. */
@@ -352,7 +363,8 @@ static const char *const  unsupported_in_operation[] = { NULL };
 
 /* The alternatives of one list, or NULL when it is absent: then *found stays. */
 static authz_node_t *
-read_values(const reader_t *reader, cn_doc_t *parent, const char *key, const char *field, value_fn make, bool *found)
+read_values(const reader_t *reader, cn_doc_t *parent, const char *key, const char *field,
+    value_fn make, bool *found)
 {
     cn_read_t     *read = reader->read;
     cn_doc_t      *list = cn_read_sequence(read, parent, key, field);
@@ -392,7 +404,8 @@ read_values(const reader_t *reader, cn_doc_t *parent, const char *key, const cha
 
 /* One source or operation: all of its conditions. */
 static authz_node_t *
-read_conditions(const reader_t *reader, cn_doc_t *node, const char *field, const condition_t *conditions, size_t count)
+read_conditions(const reader_t *reader, cn_doc_t *node, const char *field,
+    const condition_t *conditions, size_t count)
 {
     cn_read_t     *read = reader->read;
     authz_node_t  *all = new_node(reader, CN_AUTHZ_AND, node->line);
@@ -401,15 +414,18 @@ read_conditions(const reader_t *reader, cn_doc_t *node, const char *field, const
     for (size_t i = 0; i < count; i++) {
         bool           found = false;
         bool           found_not = false;
-        authz_node_t  *is = read_values(reader, node, conditions[i].name, field, conditions[i].make, &found);
-        authz_node_t  *is_not = read_values(reader, node, conditions[i].not_name, field, conditions[i].make, &found_not);
+        authz_node_t  *is = read_values(reader, node, conditions[i].name, field,
+                                        conditions[i].make, &found);
+        authz_node_t  *is_not = read_values(reader, node, conditions[i].not_name, field,
+                                            conditions[i].make, &found_not);
 
         if (found) {
             add_child(reader, all, is);
         }
 
         if (found_not) {
-            authz_node_t  *negation = new_node(reader, CN_AUTHZ_NOT, is_not == NULL ? node->line : is_not->line);
+            authz_node_t  *negation = new_node(reader, CN_AUTHZ_NOT, is_not == NULL ? node->line
+                                               : is_not->line);
 
             add_child(reader, negation, is_not);
             add_child(reader, all, negation);
@@ -428,7 +444,8 @@ read_conditions(const reader_t *reader, cn_doc_t *node, const char *field, const
 
 /* from[] or to[]: the alternatives, or NULL: any. */
 static authz_node_t *
-read_alternatives(const reader_t *reader, cn_doc_t *rule, const char *list_name, const char *item_name, const char *field)
+read_alternatives(const reader_t *reader, cn_doc_t *rule, const char *list_name,
+    const char *item_name, const char *field)
 {
     cn_read_t     *read = reader->read;
     bool           from = strcmp(list_name, "from") == 0;
@@ -461,24 +478,29 @@ read_alternatives(const reader_t *reader, cn_doc_t *rule, const char *list_name,
             continue;
         }
 
-        cn_read_unsupported(read, node, inner, from ? unsupported_in_source : unsupported_in_operation);
-        add_child(reader, any, read_conditions(reader, node, inner, from ? source_conditions : operation_conditions,
-                                               from ? CN_COUNT_OF(source_conditions) : CN_COUNT_OF(operation_conditions)));
+        cn_read_unsupported(read, node, inner, from ? unsupported_in_source
+                            : unsupported_in_operation);
+        add_child(reader, any, read_conditions(reader, node, inner, from ? source_conditions
+                                               : operation_conditions,
+                                               from ? CN_COUNT_OF(source_conditions)
+                                                   : CN_COUNT_OF(operation_conditions)));
     }
 
     return cn_authz_simplify(any);
 }
 
 
-/* ---- the resource -------------------------------------------------------------------------------- */
+/* ---- the resource ---------------------------------------------------------------------------- */
 
 
 static cn_bytes_t
 policy_name(const reader_t *reader)
 {
     const cn_resource_t  *resource = reader->resource;
-    char                 *name = cn_pool_printf(reader->read->pool, "ns[%.*s]-policy[%.*s]-rule[%zu]",
-                                                CN_BYTES_ARG(resource->name_space), CN_BYTES_ARG(resource->name), reader->rule);
+    char                 *name = cn_pool_printf(reader->read->pool,
+                                                "ns[%.*s]-policy[%.*s]-rule[%zu]",
+                                                CN_BYTES_ARG(resource->name_space),
+                                                    CN_BYTES_ARG(resource->name), reader->rule);
 
     if (name == NULL) {
         cn_read_no_memory(reader->read);
@@ -489,7 +511,8 @@ policy_name(const reader_t *reader)
 
 
 static void
-add_policy(const reader_t *reader, authz_resource_t *out, const cn_doc_t *node, authz_node_t *permissions, authz_node_t *principals)
+add_policy(const reader_t *reader, authz_resource_t *out, const cn_doc_t *node,
+    authz_node_t *permissions, authz_node_t *principals)
 {
     authz_policy_t  *slot = cn_array_add(&out->policies);
 
@@ -531,7 +554,8 @@ read_rules(reader_t *reader, cn_doc_t *spec, authz_resource_t *out)
 
     /* no rule: istiod has one that never applies, so that ALLOW denies all */
     if ((rules == NULL || rules->count == 0) && read->errors == 0) {
-        add_policy(reader, out, reader->resource->root, new_node(reader, CN_AUTHZ_OR, reader->resource->root->line),
+        add_policy(reader, out, reader->resource->root,
+                   new_node(reader, CN_AUTHZ_OR, reader->resource->root->line),
                    new_node(reader, CN_AUTHZ_OR, reader->resource->root->line));
     }
 }
@@ -551,25 +575,30 @@ read_action(const reader_t *reader, cn_doc_t *spec, authz_resource_t *out)
     if (cn_bytes_equal(action, CN_BYTES("DENY"))) {
         out->action = CN_AUTHZ_DENY;
 
-    } else if (cn_bytes_equal(action, CN_BYTES("AUDIT")) || cn_bytes_equal(action, CN_BYTES("CUSTOM"))) {
-        cn_read_error(read, cn_doc_get(spec, "action"), "spec.action", "%.*s is not implemented", CN_BYTES_ARG(action));
+    } else if (cn_bytes_equal(action, CN_BYTES("AUDIT"))
+               || cn_bytes_equal(action, CN_BYTES("CUSTOM"))) {
+        cn_read_error(read, cn_doc_get(spec, "action"), "spec.action", "%.*s is not implemented",
+                      CN_BYTES_ARG(action));
 
     } else if (!cn_bytes_equal(action, CN_BYTES("ALLOW"))) {
-        cn_read_error(read, cn_doc_get(spec, "action"), "spec.action", "\"%.*s\" is no action: expected ALLOW or DENY",
+        cn_read_error(read, cn_doc_get(spec, "action"), "spec.action",
+                      "\"%.*s\" is no action: expected ALLOW or DENY",
                       CN_BYTES_ARG(action));
     }
 }
 
 
 static void
-add_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_target_t target, authz_resource_t *out)
+add_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_target_t target,
+    authz_resource_t *out)
 {
     cn_read_t       *read = reader->read;
     const char      *kind = target.is_gateway ? "Gateway" : "Service";
     authz_target_t  *slot;
 
     if (read->has != NULL && !read->has(read, kind, reader->resource->name_space, target.name)) {
-        cn_read_error(read, cn_doc_get(node, "name"), cn_read_path(read, "%s.name", field), "there is no %s %.*s/%.*s", kind,
+        cn_read_error(read, cn_doc_get(node, "name"), cn_read_path(read, "%s.name", field),
+                      "there is no %s %.*s/%.*s", kind,
                       CN_BYTES_ARG(reader->resource->name_space), CN_BYTES_ARG(target.name));
         return;
     }
@@ -595,7 +624,8 @@ read_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_res
     authz_target_t   target = { .is_gateway = false };
     bool             core;
 
-    if (!cn_read_is_mapping(read, node, field) || !cn_read_need_string(read, node, "kind", field, &kind)
+    if (!cn_read_is_mapping(read, node, field)
+        || !cn_read_need_string(read, node, "kind", field, &kind)
         || !cn_read_need_string(read, node, "name", field, &target.name))
     {
         return;
@@ -604,16 +634,19 @@ read_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_res
     (void) cn_read_string(read, node, "group", field, &group);
     (void) cn_read_string(read, node, "namespace", field, &name_space);
     core = group.len == 0 || cn_bytes_equal(group, CN_BYTES("core"));
-    target.is_gateway = cn_bytes_equal(group, CN_BYTES("gateway.networking.k8s.io")) && cn_bytes_equal(kind, CN_BYTES("Gateway"));
+    target.is_gateway = cn_bytes_equal(group, CN_BYTES("gateway.networking.k8s.io"))
+        && cn_bytes_equal(kind, CN_BYTES("Gateway"));
 
     if (!target.is_gateway && !(core && cn_bytes_equal(kind, CN_BYTES("Service")))) {
-        cn_read_error(read, cn_doc_get(node, "kind"), cn_read_path(read, "%s.kind", field), "a target of kind %.*s%s%.*s is not implemented",
+        cn_read_error(read, cn_doc_get(node, "kind"), cn_read_path(read, "%s.kind", field),
+                      "a target of kind %.*s%s%.*s is not implemented",
                       CN_BYTES_ARG(kind), group.len > 0 ? " of " : "", CN_BYTES_ARG(group));
         return;
     }
 
     if (!cn_bytes_equal(name_space, reader->resource->name_space)) {
-        cn_read_error(read, node, cn_read_path(read, "%s.namespace", field), "a target of another namespace is not possible");
+        cn_read_error(read, node, cn_read_path(read, "%s.namespace", field),
+                      "a target of another namespace is not possible");
         return;
     }
 
@@ -649,8 +682,10 @@ read_targets(const reader_t *reader, cn_doc_t *spec, authz_resource_t *out)
     }
 
     if (out->targets_known && single == NULL && (list == NULL || list->count == 0)) {
-        cn_read_warn(read, selector == NULL ? reader->resource->root : selector, selector == NULL ? "spec" : "spec.selector",
-                     "without targetRefs the policy is for the workloads' own ztunnel: a waypoint does not apply it");
+        cn_read_warn(read, selector == NULL ? reader->resource->root : selector, selector == NULL
+                     ? "spec" : "spec.selector",
+                     "without targetRefs the policy is for the workloads' own ztunnel: a waypoint "
+                     "does not apply it");
     }
 }
 
@@ -683,7 +718,8 @@ cn_authz_read_resource(cn_read_t *read, const cn_resource_t *resource, void **pa
     }
 
     if (dry_run) {
-        cn_read_error(read, cn_doc_get(annotations, "istio.io/dry-run"), "metadata.annotations", "a dry run is not implemented");
+        cn_read_error(read, cn_doc_get(annotations, "istio.io/dry-run"), "metadata.annotations",
+                      "a dry run is not implemented");
     }
 
     cn_read_ignore(resource->root, ignored);

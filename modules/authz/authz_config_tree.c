@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* authz_config_tree - trees of conditions: made simple, printed, packed breadth first, so that children lie behind their parent. */
+/*
+ * authz_config_tree - trees of conditions: made simple, printed, packed breadth first, so that
+ * children lie behind their parent.
+ */
 
 #include "authz/authz_config.h"
 
@@ -124,11 +127,12 @@ cn_authz_without_request(authz_node_t *node, cn_pool_t *pool, cn_status_t *statu
 }
 
 
-/* ---- print --------------------------------------------------------------------------------------- */
+/* ---- print ----------------------------------------------------------------------------------- */
 
 
 static const char *const  kind_names[CN_AUTHZ_KIND_COUNT] = {
-    [CN_AUTHZ_AND] = "and", [CN_AUTHZ_OR] = "or", [CN_AUTHZ_NOT] = "not", [CN_AUTHZ_PRINCIPAL] = "principal",
+    [CN_AUTHZ_AND] = "and", [CN_AUTHZ_OR] = "or", [CN_AUTHZ_NOT] = "not", [CN_AUTHZ_PRINCIPAL]
+        = "principal",
     [CN_AUTHZ_NAMESPACE] = "namespace", [CN_AUTHZ_SERVICE_ACCOUNT] = "service_account",
     [CN_AUTHZ_SOURCE_IP] = "source_ip", [CN_AUTHZ_METHOD] = "method", [CN_AUTHZ_PATH] = "path",
     [CN_AUTHZ_HOST] = "host", [CN_AUTHZ_PORT] = "port",
@@ -227,7 +231,7 @@ cn_authz_print(const void *config)
 }
 
 
-/* ---- pack ---------------------------------------------------------------------------------------- */
+/* ---- pack ------------------------------------------------------------------------------------ */
 
 
 /* Fills the node at an offset and, behind everything so far, its children. */
@@ -235,7 +239,8 @@ static cn_status_t
 pack_node(const authz_node_t *node, cn_block_builder_t *builder, uint32_t at)
 {
     cn_table_string_match_t  match = cn_pack_string_match(&node->match, builder);
-    cn_rel_array_t           children = cn_block_add_array(builder, node->children.count, sizeof(cn_table_authz_node_t),
+    cn_rel_array_t           children = cn_block_add_array(builder, node->children.count,
+                                                           sizeof(cn_table_authz_node_t),
                                                            _Alignof(cn_table_authz_node_t));
     cn_table_authz_node_t   *out = cn_block_builder_at(builder, at);
 
@@ -255,7 +260,8 @@ pack_node(const authz_node_t *node, cn_block_builder_t *builder, uint32_t at)
     memcpy(out->ip, node->ip, sizeof(out->ip));
 
     for (size_t i = 0; i < node->children.count; i++) {
-        cn_status_t  status = pack_node(child_at(node, i), builder, children.at + (uint32_t) (i * sizeof(*out)));
+        cn_status_t  status = pack_node(child_at(node, i), builder,
+                                        children.at + (uint32_t) (i * sizeof(*out)));
 
         if (status != CN_OK) {
             return status;
@@ -317,6 +323,7 @@ cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder, ui
     const authz_config_t  *authz = config;
     cn_rel_array_t         policies;
     cn_table_authz_t      *out;
+    uint32_t               at_of_policy;
     uint8_t                needs = 0;
 
     (void) on_route;
@@ -328,15 +335,19 @@ cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder, ui
         return CN_ERR_MEMORY;
     }
 
+    at_of_policy = policies.at;
+
     for (size_t i = 0; i < authz->policies.count; i++) {
         const authz_policy_t  *policy = CN_ARRAY_AT(&authz->policies, const authz_policy_t, i);
 
         needs |= policy->permissions == NULL ? 0 : policy->permissions->needs;
         needs |= policy->principals == NULL ? 0 : policy->principals->needs;
 
-        if (pack_policy(policy, builder, policies.at + (uint32_t) (i * sizeof(cn_table_authz_policy_t))) != CN_OK) {
+        if (pack_policy(policy, builder, at_of_policy) != CN_OK) {
             return CN_ERR_MEMORY;
         }
+
+        at_of_policy += (uint32_t) sizeof(cn_table_authz_policy_t);
     }
 
     out = cn_block_builder_at(builder, *at);

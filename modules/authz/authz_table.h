@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * authz_table - what one authorization filter of a chain decides by.  A chain has up to two of them: first the
- * DENY filter, then the ALLOW filter, each with the policies of its action.
+ * authz_table - what one authorization filter of a chain decides by.  A chain has up to two of
+ * them: first the DENY filter, then the ALLOW filter, each with the policies of its action.
  *
- * A policy applies when its permissions (what is asked) and its principals (who asks) both match.  DENY: any policy that
- * applies denies.  ALLOW: no policy that applies denies, so a filter of no policies denies all.
+ * A policy applies when its permissions (what is asked) and its principals (who asks) both match.
+ * DENY: any policy that applies denies.  ALLOW: no policy that applies denies, so a filter of no
+ * policies denies all.
  *
- * Both are trees of conditions.  `needs` tells what a tree looks at: a tree that needs nothing of the request has the
- * same answer for the whole connection and can be worked out once, when the connection is accepted.
+ * Both are trees of conditions.  `needs` tells what a tree looks at: a tree that needs nothing of
+ * the request has the same answer for the whole connection and can be worked out once, when the
+ * connection is accepted.
  */
 
 #ifndef CN_AUTHZ_TABLE_H
@@ -20,7 +22,10 @@
 
 typedef enum { CN_AUTHZ_ALLOW = 1, CN_AUTHZ_DENY = 2 } cn_authz_action_t;
 
-/* Bits: what must be known to answer.  PRINCIPAL and ADDRESS stand for a connection, PORT for a connection whose service does. */
+/*
+ * Bits: what must be known to answer.  PRINCIPAL and ADDRESS stand for a connection, PORT for a
+ * connection whose service does.
+ */
 typedef enum {
     CN_AUTHZ_NEEDS_PRINCIPAL = 1,       /* the peer's SPIFFE id */
     CN_AUTHZ_NEEDS_ADDRESS = 2,         /* the peer's address */
@@ -33,17 +38,22 @@ typedef enum {
     CN_AUTHZ_OR = 2,                    /* children: any; none: no */
     CN_AUTHZ_NOT = 3,                   /* one child; an error stays an error */
     CN_AUTHZ_PRINCIPAL = 4,             /* match on the peer's whole id "spiffe://..."; no id: no */
-    CN_AUTHZ_NAMESPACE = 5,             /* match on the id's namespace; no id or not /ns/X/sa/Y: no */
+    /* match on the id's namespace; no id or not /ns/X/sa/Y: no */
+    CN_AUTHZ_NAMESPACE = 5,
     CN_AUTHZ_SERVICE_ACCOUNT = 6,       /* match on the id's service account; likewise */
     CN_AUTHZ_SOURCE_IP = 7,             /* the peer's address in ip/prefix_bits */
     CN_AUTHZ_METHOD = 8,                /* match on :method */
     CN_AUTHZ_PATH = 9,                  /* match on the normalised path without query */
-    CN_AUTHZ_HOST = 10,                 /* match on :authority as it was sent, port and all; ignore_case is set */
+    /* match on :authority as it was sent, port and all; ignore_case is set */
+    CN_AUTHZ_HOST = 10,
     CN_AUTHZ_PORT = 11,                 /* the service's port is `port` */
     CN_AUTHZ_KIND_COUNT
 } cn_authz_kind_t;
 
-/* Children lie in one array behind their parent (at greater offsets), so that a tree cannot be a ring. */
+/*
+ * Children lie in one array behind their parent (at greater offsets), so that a tree cannot be a
+ * ring.
+ */
 typedef struct {
     uint8_t                  kind;          /* cn_authz_kind_t */
     uint8_t                  needs;         /* cn_authz_needs_t bits of it and all below */
@@ -59,7 +69,8 @@ typedef struct {
 _Static_assert(sizeof(cn_table_authz_node_t) == 56, "the layout is an interface");
 
 typedef struct {
-    cn_rel_bytes_t     name;                /* "ns[default]-policy[viewer]-rule[0]", of the log's details */
+    /* "ns[default]-policy[viewer]-rule[0]", of the log's details */
+    cn_rel_bytes_t     name;
     uint32_t           permissions;         /* offset of a cn_table_authz_node_t; 0: any request */
     uint32_t           principals;          /* likewise; 0: anybody */
     uint8_t            permissions_need;    /* cn_authz_needs_t bits; 0 for any */
@@ -73,9 +84,11 @@ _Static_assert(sizeof(cn_table_authz_policy_t) == 48, "the layout is an interfac
 /* The configuration of the filter in a chain.  There is none per route. */
 typedef struct {
     uint8_t         action;                 /* cn_authz_action_t */
-    uint8_t         connection_only;        /* no policy needs more than PRINCIPAL and ADDRESS: one verdict a connection */
+    /* no policy needs more than PRINCIPAL and ADDRESS: one verdict a connection */
+    uint8_t         connection_only;
     uint8_t         reserved[6];
-    cn_rel_array_t  policies;               /* cn_table_authz_policy_t in octet order of their names: evaluated so */
+    /* cn_table_authz_policy_t in octet order of their names: evaluated so */
+    cn_rel_array_t  policies;
 } cn_table_authz_t;
 
 _Static_assert(sizeof(cn_table_authz_t) == 16, "the layout is an interface");

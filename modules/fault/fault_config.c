@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * fault - reads `fault` of a VirtualService's http route: a share of requests delayed, a share aborted.  The filter
- * stands in every chain, as istiod puts it; what it does is said per route.
+ * fault - reads `fault` of a VirtualService's http route: a share of requests delayed, a share
+ * aborted.  The filter stands in every chain, as istiod puts it; what it does is said per route.
  */
 
 #include "fault/fault_table.h"
@@ -36,7 +36,8 @@ read_share(cn_read_t *read, cn_doc_t *node, const char *field)
         return (uint32_t) (whole * 10000);
     }
 
-    (void) cn_read_double(read, percentage, "value", cn_read_path(read, "%s.percentage", field), 0, 100, &value);
+    (void) cn_read_double(read, percentage, "value", cn_read_path(read, "%s.percentage", field), 0,
+                          100, &value);
 
     return (uint32_t) (value * PPM / 100 + 0.5);
 }
@@ -64,7 +65,8 @@ read_delay(cn_read_t *read, cn_doc_t *node, const char *field, fault_config_t *f
     }
 
     if (fault->delay_ms == 0 || fault->delay_ms > DELAY_MAX) {
-        cn_read_error(read, cn_doc_get(delay, "fixedDelay"), cn_read_path(read, "%s.fixedDelay", path), "is not in 1ms..1h");
+        cn_read_error(read, cn_doc_get(delay, "fixedDelay"),
+                      cn_read_path(read, "%s.fixedDelay", path), "is not in 1ms..1h");
     }
 }
 
@@ -73,8 +75,10 @@ static bool
 grpc_status(cn_bytes_t name, uint16_t *status)
 {
     static const char *const  names[] = {
-        "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-        "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+        "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+            "ALREADY_EXISTS",
+        "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
+            "OUT_OF_RANGE", "UNIMPLEMENTED",
         "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
     };
     uint64_t                  number;
@@ -122,14 +126,16 @@ read_abort(cn_read_t *read, cn_doc_t *node, const char *field, fault_config_t *f
         }
 
         if (!grpc_status(name, &fault->abort_status)) {
-            cn_read_error(read, cn_doc_get(abort, "grpcStatus"), cn_read_path(read, "%s.grpcStatus", path), "\"%.*s\" is no gRPC status",
+            cn_read_error(read, cn_doc_get(abort, "grpcStatus"),
+                          cn_read_path(read, "%s.grpcStatus", path), "\"%.*s\" is no gRPC status",
                           CN_BYTES_ARG(name));
         }
 
         fault->abort_kind = CN_FAULT_ABORT_GRPC;
     }
 
-    if (fault->abort_kind == CN_FAULT_ABORT_NONE && cn_doc_get(abort, "httpStatus") == NULL && cn_doc_get(abort, "grpcStatus") == NULL) {
+    if (fault->abort_kind == CN_FAULT_ABORT_NONE && cn_doc_get(abort, "httpStatus") == NULL
+        && cn_doc_get(abort, "grpcStatus") == NULL) {
         cn_read_error(read, abort, path, "needs one of httpStatus, grpcStatus");
     }
 }
@@ -150,7 +156,8 @@ read_route(cn_read_t *read, const char *name, cn_doc_t *node, const char *field,
         return CN_OK;
     }
 
-    fault->origin = (cn_origin_t) { .file = node->file, .line = node->line, .resource = read->resource->label };
+    fault->origin = (cn_origin_t) { .file = node->file, .line = node->line,
+        .resource = read->resource->label };
     read_delay(read, node, field, fault);
     read_abort(read, node, field, fault);
 
@@ -177,7 +184,8 @@ print(const void *config)
 
     if (fault->abort_kind != CN_FAULT_ABORT_NONE) {
         cn_print_set(&object, "abort_ppm", json_integer(fault->abort_ppm));
-        cn_print_set(&object, fault->abort_kind == CN_FAULT_ABORT_HTTP ? "abort_status" : "abort_grpc_status",
+        cn_print_set(&object, fault->abort_kind == CN_FAULT_ABORT_HTTP ? "abort_status"
+                     : "abort_grpc_status",
                      json_integer(fault->abort_status));
     }
 

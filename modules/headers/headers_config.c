@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * headers - reads what a VirtualService (headers: {request, response: {set, add, remove}}) and an HTTPRoute
- * (RequestHeaderModifier, ResponseHeaderModifier) do to headers, into the header operations of the route or destination.
+ * headers - reads what a VirtualService (headers: {request, response: {set, add, remove}}) and an
+ * HTTPRoute (RequestHeaderModifier, ResponseHeaderModifier) do to headers, into the header
+ * operations of the route or destination.
  *
  * The order is Envoy's: what is removed first, then what is set, then what is added, each by name.
  */
@@ -34,7 +35,8 @@ is_token(cn_bytes_t name)
     for (size_t i = 0; i < name.len; i++) {
         uint8_t  octet = cn_lower(name.ptr[i]);
 
-        if (!((octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9') || (octet != '\0' && strchr(others, octet) != NULL))) {
+        if (!((octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9')
+              || (octet != '\0' && strchr(others, octet) != NULL))) {
             return false;
         }
     }
@@ -56,12 +58,16 @@ is_value(cn_bytes_t value)
 }
 
 
-/* Headers that frame the message or choose its destination: Envoy and istiod treat each in a way of its own. */
+/*
+ * Headers that frame the message or choose its destination: Envoy and istiod treat each in a way of
+ * its own.
+ */
 static bool
 is_special(cn_bytes_t name)
 {
     static const char *const  names[] = {
-        "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive",
+        "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer",
+            "keep-alive",
         "proxy-connection",
     };
 
@@ -114,16 +120,19 @@ plain_value(cn_read_t *read, cn_bytes_t value, cn_bytes_t *plain)
 
 
 static void
-add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *field, cn_bytes_t name, cn_bytes_t value)
+add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *field,
+    cn_bytes_t name, cn_bytes_t value)
 {
     cn_read_t       *read = ops->read;
-    cn_array_t      *list = kind == CN_HEADER_OP_SET ? &ops->set : kind == CN_HEADER_OP_ADD ? &ops->add : &ops->remove;
+    cn_array_t      *list = kind == CN_HEADER_OP_SET ? &ops->set : kind == CN_HEADER_OP_ADD
+        ? &ops->add : &ops->remove;
     cn_bytes_t       plain;
     uint8_t         *lower;
     cn_header_op_t  *slot;
 
     if (is_special(name)) {
-        cn_read_error(read, node, field, "a change of header %.*s is not implemented", CN_BYTES_ARG(name));
+        cn_read_error(read, node, field, "a change of header %.*s is not implemented",
+                      CN_BYTES_ARG(name));
         return;
     }
 
@@ -133,7 +142,8 @@ add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *f
     }
 
     if (!is_value(value)) {
-        cn_read_error(read, node, field, "is no header value: control characters, or more than 16 KiB");
+        cn_read_error(read, node, field,
+                      "is no header value: control characters, or more than 16 KiB");
         return;
     }
 
@@ -155,7 +165,8 @@ add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *f
     }
 
     *slot = (cn_header_op_t) {
-        .op = kind, .on_response = ops->on_response, .name = cn_bytes(lower, name.len), .value = plain,
+        .op = kind, .on_response = ops->on_response, .name = cn_bytes(lower, name.len), .value
+            = plain,
     };
 }
 
@@ -201,7 +212,8 @@ begin(cn_read_t *read, const char *field, bool on_response)
 static void
 end(ops_t *ops)
 {
-    if (cn_array_sort(&ops->set, compare_ops) != CN_OK || cn_array_sort(&ops->add, compare_ops) != CN_OK) {
+    if (cn_array_sort(&ops->set, compare_ops) != CN_OK
+        || cn_array_sort(&ops->add, compare_ops) != CN_OK) {
         cn_read_no_memory(ops->read);
     }
 
@@ -228,7 +240,7 @@ read_removals(ops_t *ops, cn_doc_t *parent)
 }
 
 
-/* ---- VirtualService: {set: {name: value}, add: {name: value}, remove: [name]} --------------------- */
+/* ---- VirtualService: {set: {name: value}, add: {name: value}, remove: [name]} ---------------- */
 
 
 static void
@@ -237,7 +249,8 @@ read_map(ops_t *ops, cn_doc_t *parent, const char *key, cn_header_op_kind_t kind
     cn_doc_t  *mapping = cn_read_mapping(ops->read, parent, key, ops->field);
 
     CN_DOC_EACH(mapping, item) {
-        const char  *path = cn_read_path(ops->read, "%s.%s.%.*s", ops->field, key, CN_BYTES_ARG(item->key));
+        const char  *path = cn_read_path(ops->read, "%s.%s.%.*s", ops->field, key,
+                                         CN_BYTES_ARG(item->key));
         cn_bytes_t   value = CN_BYTES_NONE;
 
         item->used = true;
@@ -272,7 +285,7 @@ read_istio(cn_read_t *read, cn_doc_t *node, const char *field)
 }
 
 
-/* ---- HTTPRoute: {set: [{name, value}], add: [{name, value}], remove: [name]} ---------------------- */
+/* ---- HTTPRoute: {set: [{name, value}], add: [{name, value}], remove: [name]} ----------------- */
 
 
 static void
@@ -287,7 +300,8 @@ read_list(ops_t *ops, cn_doc_t *parent, const char *key, cn_header_op_kind_t kin
         cn_bytes_t   name = CN_BYTES_NONE;
         cn_bytes_t   value = CN_BYTES_NONE;
 
-        if (cn_read_is_mapping(read, item, path) && cn_read_need_string(read, item, "name", path, &name)) {
+        if (cn_read_is_mapping(read, item, path)
+            && cn_read_need_string(read, item, "name", path, &name)) {
             (void) cn_read_string(read, item, "value", path, &value);
             add_op(ops, kind, item, path, name, value);
         }
@@ -334,7 +348,8 @@ read_route(cn_read_t *read, const char *name, cn_doc_t *node, const char *field,
 
 
 static const char *const  headers_route_fields[] = { "headers", NULL };
-static const char *const  headers_route_filters[] = { "RequestHeaderModifier", "ResponseHeaderModifier", NULL };
+static const char *const  headers_route_filters[]
+    = { "RequestHeaderModifier", "ResponseHeaderModifier", NULL };
 
 
 const cn_module_config_t  cn_headers_module_config = {

@@ -15,7 +15,8 @@ read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route, 
     *config = NULL;
 
     if (value.len > 0 || on_route) {
-        cn_read_error(read, NULL, "envoy.filters.http.router", "a configuration of the router is not implemented");
+        cn_read_error(read, NULL, "envoy.filters.http.router",
+                      "a configuration of the router is not implemented");
         return CN_ERR_UNSUPPORTED;
     }
 

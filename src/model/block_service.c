@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * block_service - a service as one block: its chains with filters, ordered routes and the index over their paths.  Pointers
- * into the builder move with every add, so structs are made beside it and copied in when they are complete.
+ * block_service - a service as one block: its chains with filters, ordered routes and the index
+ * over their paths.  Pointers into the builder move with every add, so structs are made beside it
+ * and copied in when they are complete.
  */
 
 #include "model/blocks.h"
@@ -27,13 +28,14 @@ put(const packer_t *packer, uint32_t at, const void *made, size_t size)
 }
 
 
-/* ---- routes -------------------------------------------------------------------------------------- */
+/* ---- routes ---------------------------------------------------------------------------------- */
 
 
 static cn_rel_array_t
 add_header_matches(packer_t *packer, const cn_array_t *matches)
 {
-    cn_rel_array_t  ref = cn_block_add_array(packer->builder, matches->count, sizeof(cn_table_header_match_t),
+    cn_rel_array_t  ref = cn_block_add_array(packer->builder, matches->count,
+                                             sizeof(cn_table_header_match_t),
                                              _Alignof(cn_table_header_match_t));
 
     for (size_t i = 0; i < matches->count; i++) {
@@ -56,7 +58,8 @@ add_header_matches(packer_t *packer, const cn_array_t *matches)
 static cn_rel_array_t
 add_header_ops(packer_t *packer, const cn_array_t *ops)
 {
-    cn_rel_array_t  ref = cn_block_add_array(packer->builder, ops->count, sizeof(cn_table_header_op_t),
+    cn_rel_array_t  ref = cn_block_add_array(packer->builder, ops->count,
+                                             sizeof(cn_table_header_op_t),
                                              _Alignof(cn_table_header_op_t));
 
     for (size_t i = 0; i < ops->count; i++) {
@@ -114,11 +117,14 @@ pack_filter(packer_t *packer, const cn_filter_config_t *filter, bool on_route)
 static cn_rel_array_t
 add_filters(packer_t *packer, const cn_array_t *filters, bool on_route)
 {
-    cn_rel_array_t  ref = cn_block_add_array(packer->builder, filters->count, sizeof(cn_table_filter_t),
+    cn_rel_array_t  ref = cn_block_add_array(packer->builder, filters->count,
+                                             sizeof(cn_table_filter_t),
                                              _Alignof(cn_table_filter_t));
 
     for (size_t i = 0; i < filters->count; i++) {
-        cn_table_filter_t  made = pack_filter(packer, CN_ARRAY_AT(filters, const cn_filter_config_t, i), on_route);
+        cn_table_filter_t  made = pack_filter(packer,
+                                              CN_ARRAY_AT(filters, const cn_filter_config_t, i),
+                                                  on_route);
 
         put(packer, ref.at + (uint32_t) (i * sizeof(made)), &made, sizeof(made));
     }
@@ -130,7 +136,8 @@ add_filters(packer_t *packer, const cn_array_t *filters, bool on_route)
 static cn_rel_array_t
 add_destinations(packer_t *packer, const cn_array_t *destinations, uint32_t *total)
 {
-    cn_rel_array_t  ref = cn_block_add_array(packer->builder, destinations->count, sizeof(cn_table_destination_t),
+    cn_rel_array_t  ref = cn_block_add_array(packer->builder, destinations->count,
+                                             sizeof(cn_table_destination_t),
                                              _Alignof(cn_table_destination_t));
     uint64_t        sum = 0;
 
@@ -168,11 +175,13 @@ pack_retry(packer_t *packer, const cn_retry_t *retry)
         .base_backoff_ms = retry->base_backoff_ms,
         .max_backoff_ms = retry->max_backoff_ms,
         .host_attempts = retry->host_attempts,
-        .statuses = cn_block_add_array(packer->builder, retry->statuses.count, sizeof(uint32_t), _Alignof(uint32_t)),
+        .statuses = cn_block_add_array(packer->builder, retry->statuses.count, sizeof(uint32_t),
+                                       _Alignof(uint32_t)),
     };
 
     if (retry->statuses.count > 0) {
-        put(packer, made.statuses.at, retry->statuses.items, retry->statuses.count * sizeof(uint32_t));
+        put(packer, made.statuses.at, retry->statuses.items,
+            retry->statuses.count * sizeof(uint32_t));
     }
 
     return made;
@@ -209,7 +218,7 @@ pack_route(packer_t *packer, const cn_route_t *route)
 }
 
 
-/* ---- the index over paths ------------------------------------------------------------------------ */
+/* ---- the index over paths -------------------------------------------------------------------- */
 
 
 static int
@@ -255,7 +264,8 @@ add_key(cn_array_t *keys, cn_bytes_t path, uint32_t route)
     cn_table_path_key_t  *slot = cn_array_add(keys);
 
     if (slot != NULL) {
-        *slot = (cn_table_path_key_t) { .hash = cn_hash(path), .route = route, .length = (uint32_t) path.len };
+        *slot = (cn_table_path_key_t) { .hash = cn_hash(path), .route = route,
+            .length = (uint32_t) path.len };
     }
 
     return slot != NULL;
@@ -270,7 +280,10 @@ typedef struct {
 } index_t;
 
 
-/* What a hash cannot find is tried one by one: letters of either case, patterns, and what has no path. */
+/*
+ * What a hash cannot find is tried one by one: letters of either case, patterns, and what has no
+ * path.
+ */
 static bool
 index_route(index_t *index, const cn_route_t *route, uint32_t position)
 {
@@ -285,7 +298,8 @@ index_route(index_t *index, const cn_route_t *route, uint32_t position)
 
     case CN_PATH_MATCH_PREFIX:
     case CN_PATH_MATCH_SEPARATED_PREFIX:
-        return add_key(&index->prefix, route->path, position) && add_number(&index->lengths, (uint32_t) route->path.len);
+        return add_key(&index->prefix, route->path, position)
+            && add_number(&index->lengths, (uint32_t) route->path.len);
 
     default:
         return add_number(&index->scan, position);
@@ -296,7 +310,8 @@ index_route(index_t *index, const cn_route_t *route, uint32_t position)
 static cn_rel_array_t
 add_items(packer_t *packer, const cn_array_t *items, size_t align)
 {
-    cn_rel_array_t  ref = cn_block_add_array(packer->builder, items->count, items->item_size, align);
+    cn_rel_array_t  ref = cn_block_add_array(packer->builder, items->count, items->item_size,
+                                             align);
 
     if (items->count > 0) {
         put(packer, ref.at, items->items, items->count * items->item_size);
@@ -340,7 +355,8 @@ pack_index(packer_t *packer, const cn_array_t *routes, cn_pool_t *scratch)
         }
     }
 
-    if (cn_array_sort(&index.exact, compare_keys) != CN_OK || cn_array_sort(&index.prefix, compare_keys) != CN_OK
+    if (cn_array_sort(&index.exact, compare_keys) != CN_OK
+        || cn_array_sort(&index.prefix, compare_keys) != CN_OK
         || cn_array_sort(&index.lengths, compare_descending) != CN_OK)
     {
         packer->status = CN_ERR_MEMORY;
@@ -357,13 +373,14 @@ pack_index(packer_t *packer, const cn_array_t *routes, cn_pool_t *scratch)
 }
 
 
-/* ---- chains -------------------------------------------------------------------------------------- */
+/* ---- chains ---------------------------------------------------------------------------------- */
 
 
 static cn_rel_array_t
 add_routes(packer_t *packer, const cn_array_t *routes)
 {
-    cn_rel_array_t  ref = cn_block_add_array(packer->builder, routes->count, sizeof(cn_table_route_t), _Alignof(cn_table_route_t));
+    cn_rel_array_t  ref = cn_block_add_array(packer->builder, routes->count,
+                                             sizeof(cn_table_route_t), _Alignof(cn_table_route_t));
 
     for (size_t i = 0; i < routes->count; i++) {
         cn_table_route_t  made = pack_route(packer, CN_ARRAY_AT(routes, const cn_route_t, i));
@@ -408,10 +425,13 @@ pack_service(packer_t *packer, const cn_service_t *service, cn_pool_t *scratch)
     made.name_space = cn_block_add_bytes(builder, service->name_space);
     made.addresses = add_items(packer, &service->addresses, _Alignof(cn_table_ip_t));
     made.origin = cn_pack_origin(&service->origin, builder);
-    made.chains = cn_block_add_array(builder, service->chains.count, sizeof(cn_table_chain_t), _Alignof(cn_table_chain_t));
+    made.chains = cn_block_add_array(builder, service->chains.count, sizeof(cn_table_chain_t),
+                                     _Alignof(cn_table_chain_t));
 
     for (size_t i = 0; i < service->chains.count; i++) {
-        cn_table_chain_t  chain = pack_chain(packer, CN_ARRAY_AT(&service->chains, const cn_chain_config_t, i), scratch);
+        cn_table_chain_t  chain = pack_chain(packer,
+                                             CN_ARRAY_AT(&service->chains, const cn_chain_config_t,
+                                                         i), scratch);
 
         put(packer, made.chains.at + (uint32_t) (i * sizeof(chain)), &chain, sizeof(chain));
     }
@@ -425,7 +445,8 @@ pack_service(packer_t *packer, const cn_service_t *service, cn_pool_t *scratch)
 
 
 cn_status_t
-cn_blocks_service(const cn_blocks_t *blocks, const cn_service_t *service, uint64_t id, cn_block_builder_t **builder)
+cn_blocks_service(const cn_blocks_t *blocks, const cn_service_t *service, uint64_t id,
+    cn_block_builder_t **builder)
 {
     cn_pool_t  *scratch = cn_pool_create(4096, NULL);
     packer_t    packer = {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* blocks - the global block, clusters, endpoints and workloads.  Services, the larger part, are in block_service.c. */
+/*
+ * blocks - the global block, clusters, endpoints and workloads.  Services, the larger part, are in
+ * block_service.c.
+ */
 
 #include "model/blocks.h"
 
@@ -11,7 +14,8 @@
 static cn_rel_array_t
 add_addresses(cn_block_builder_t *builder, const cn_array_t *addresses)
 {
-    cn_rel_array_t   ref = cn_block_add_array(builder, addresses->count, sizeof(cn_table_ip_t), _Alignof(cn_table_ip_t));
+    cn_rel_array_t   ref = cn_block_add_array(builder, addresses->count, sizeof(cn_table_ip_t),
+                                              _Alignof(cn_table_ip_t));
     cn_table_ip_t   *out = cn_block_builder_at(builder, ref.at);
 
     if (ref.at != 0 && out != NULL) {
@@ -45,7 +49,7 @@ put_root(cn_block_builder_t *builder, const void *made, size_t size)
 }
 
 
-/* ---- global -------------------------------------------------------------------------------------- */
+/* ---- global ---------------------------------------------------------------------------------- */
 
 
 /* As cn_modules_hash() of the run parts makes it. */
@@ -70,10 +74,12 @@ modules_hash(void)
 static cn_rel_array_t
 add_trust_domains(cn_block_builder_t *builder, const cn_array_t *domains)
 {
-    cn_rel_array_t  ref = cn_block_add_array(builder, domains->count, sizeof(cn_rel_bytes_t), _Alignof(cn_rel_bytes_t));
+    cn_rel_array_t  ref = cn_block_add_array(builder, domains->count, sizeof(cn_rel_bytes_t),
+                                             _Alignof(cn_rel_bytes_t));
 
     for (size_t i = 0; i < domains->count; i++) {
-        cn_rel_bytes_t  domain = cn_block_add_bytes(builder, *CN_ARRAY_AT(domains, const cn_bytes_t, i));
+        cn_rel_bytes_t  domain = cn_block_add_bytes(builder,
+                                                    *CN_ARRAY_AT(domains, const cn_bytes_t, i));
 
         put(builder, ref.at + (uint32_t) (i * sizeof(domain)), &domain, sizeof(domain));
     }
@@ -85,7 +91,8 @@ add_trust_domains(cn_block_builder_t *builder, const cn_array_t *domains)
 static cn_rel_array_t
 add_pins(cn_block_builder_t *builder, const cn_array_t *pins)
 {
-    cn_rel_array_t  ref = cn_block_add_array(builder, pins->count, sizeof(cn_table_pin_t), _Alignof(cn_table_pin_t));
+    cn_rel_array_t  ref = cn_block_add_array(builder, pins->count, sizeof(cn_table_pin_t),
+                                             _Alignof(cn_table_pin_t));
 
     for (size_t i = 0; i < pins->count; i++) {
         const cn_pin_t  *pin = CN_ARRAY_AT(pins, const cn_pin_t, i);
@@ -128,7 +135,7 @@ cn_blocks_global(const cn_blocks_t *blocks, uint64_t id, cn_block_builder_t **bu
 }
 
 
-/* ---- clusters and endpoints ---------------------------------------------------------------------- */
+/* ---- clusters and endpoints ------------------------------------------------------------------ */
 
 
 /* What a cell stands for, as a number that is not 0. */
@@ -178,7 +185,8 @@ endpoint_key(const cn_endpoint_config_t *endpoint)
 
 
 cn_status_t
-cn_blocks_cluster(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32_t id, cn_block_builder_t **builder)
+cn_blocks_cluster(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32_t id,
+    cn_block_builder_t **builder)
 {
     cn_table_cluster_t  made = {
         .id = id,
@@ -211,12 +219,14 @@ cn_blocks_cluster(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32
 
 
 static cn_table_endpoint_t
-pack_endpoint(const cn_blocks_t *blocks, const cn_endpoint_config_t *endpoint, cn_block_builder_t *builder)
+pack_endpoint(const cn_blocks_t *blocks, const cn_endpoint_config_t *endpoint,
+    cn_block_builder_t *builder)
 {
     cn_table_endpoint_t  made = {
         .port = endpoint->port,
         .hbone_port = endpoint->hbone_port,
-        .flags = (endpoint->hbone_port != 0 ? CN_ENDPOINT_HBONE : 0u) | (endpoint->healthy ? CN_ENDPOINT_HEALTHY : 0u),
+        .flags = (endpoint->hbone_port != 0 ? CN_ENDPOINT_HBONE : 0u) | (endpoint->healthy
+            ? CN_ENDPOINT_HEALTHY : 0u),
         .weight = endpoint->weight == 0 ? 1 : endpoint->weight,
         .cell_key = endpoint_key(endpoint),
     };
@@ -231,7 +241,8 @@ pack_endpoint(const cn_blocks_t *blocks, const cn_endpoint_config_t *endpoint, c
 
 
 cn_status_t
-cn_blocks_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32_t id, cn_block_builder_t **builder)
+cn_blocks_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32_t id,
+    cn_block_builder_t **builder)
 {
     const cn_array_t      *endpoints = &cluster->endpoints;
     cn_table_endpoints_t   made = { .cluster = id };
@@ -243,10 +254,13 @@ cn_blocks_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint
         return CN_ERR_MEMORY;
     }
 
-    made.endpoints = cn_block_add_array(*builder, endpoints->count, sizeof(cn_table_endpoint_t), _Alignof(cn_table_endpoint_t));
+    made.endpoints = cn_block_add_array(*builder, endpoints->count, sizeof(cn_table_endpoint_t),
+                                        _Alignof(cn_table_endpoint_t));
 
     for (size_t i = 0; i < endpoints->count; i++) {
-        cn_table_endpoint_t  item = pack_endpoint(blocks, CN_ARRAY_AT(endpoints, const cn_endpoint_config_t, i), *builder);
+        cn_table_endpoint_t  item = pack_endpoint(blocks,
+                                                  CN_ARRAY_AT(endpoints,
+                                                      const cn_endpoint_config_t, i), *builder);
 
         total += (item.flags & CN_ENDPOINT_HEALTHY) != 0 ? item.weight : 0;
         put(*builder, made.endpoints.at + (uint32_t) (i * sizeof(item)), &item, sizeof(item));
@@ -265,11 +279,12 @@ cn_blocks_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint
 }
 
 
-/* ---- workloads ----------------------------------------------------------------------------------- */
+/* ---- workloads ------------------------------------------------------------------------------- */
 
 
 cn_status_t
-cn_blocks_workload(const cn_blocks_t *blocks, const cn_workload_t *workload, uint64_t id, cn_block_builder_t **builder)
+cn_blocks_workload(const cn_blocks_t *blocks, const cn_workload_t *workload, uint64_t id,
+    cn_block_builder_t **builder)
 {
     cn_table_workload_t  made = { .addresses = { 0, 0 } };
 

@@ -5,8 +5,8 @@
  *
  *   global -> clusters (each with its endpoints) -> services -> workloads -> done
  *
- * One thing that cannot be made does not stop the others: it keeps its last block or, if it has none, is left out, which is
- * closed: no block, no way through.
+ * One thing that cannot be made does not stop the others: it keeps its last block or, if it has
+ * none, is left out, which is closed: no block, no way through.
  */
 
 #include "model/blocks.h"
@@ -37,7 +37,8 @@ typedef struct {
 
 
 cn_compilation_t *
-cn_compile_start(const cn_model_t *model, cn_ids_t *ids, cn_slab_t *slab, cn_publisher_t *publisher, cn_report_t *report)
+cn_compile_start(const cn_model_t *model, cn_ids_t *ids, cn_slab_t *slab,
+    cn_publisher_t *publisher, cn_report_t *report)
 {
     cn_compilation_t  *compilation = cn_alloc_zero(sizeof(*compilation));
 
@@ -83,19 +84,21 @@ cn_compile_end(cn_compilation_t *compilation)
 static void
 tell(cn_compilation_t *compilation, const cn_origin_t *origin, const char *field, const char *text)
 {
-    cn_doc_t  where = { .file = origin->file == NULL ? "" : origin->file, .line = origin->line, .column = 1 };
+    cn_doc_t  where = { .file = origin->file == NULL ? "" : origin->file, .line = origin->line,
+        .column = 1 };
 
     cn_report_add(compilation->report, CN_REPORT_ERROR, *where.file == '\0' ? NULL : &where,
                   origin->resource == NULL ? "" : origin->resource, field, "%s", text);
 }
 
 
-/* ---- keys ---------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 
 /* Adds a key unless another block has it: then *taken is set. */
 static cn_status_t
-add_key(cn_compilation_t *compilation, cn_array_t *keys, cn_bytes_t key, const void *owner, bool *taken)
+add_key(cn_compilation_t *compilation, cn_array_t *keys, cn_bytes_t key, const void *owner,
+    bool *taken)
 {
     cn_bytes_t  *slot;
 
@@ -129,17 +132,20 @@ service_keys(cn_compilation_t *compilation, const cn_service_t *service, cn_arra
     CN_ARRAY_EACH(&service->chains, const cn_chain_config_t, chain) {
         CN_ARRAY_EACH(&service->addresses, const cn_table_ip_t, ip) {
             if (status == CN_OK && keys->count < ADDRESS_KEYS_MAX) {
-                status = add_key(compilation, keys, cn_key_address(buffer, ip->ip, chain->port), service, &taken);
+                status = add_key(compilation, keys, cn_key_address(buffer, ip->ip, chain->port),
+                                 service, &taken);
             }
         }
 
         if (status == CN_OK) {
-            status = add_key(compilation, keys, cn_key_host(buffer, service->host, chain->port), service, &taken);
+            status = add_key(compilation, keys, cn_key_host(buffer, service->host, chain->port),
+                             service, &taken);
         }
     }
 
     if (taken) {
-        tell(compilation, &service->origin, "spec.clusterIPs", "another service has the same address and port, and is first");
+        tell(compilation, &service->origin, "spec.clusterIPs",
+             "another service has the same address and port, and is first");
     }
 
     return status;
@@ -163,12 +169,13 @@ workload_keys(cn_compilation_t *compilation, const cn_workload_t *workload, cn_a
 }
 
 
-/* ---- putting ------------------------------------------------------------------------------------- */
+/* ---- putting --------------------------------------------------------------------------------- */
 
 
 /* Finishes the builder, which is used up, and hands its block over. */
 static cn_status_t
-put_block(cn_compilation_t *compilation, cn_block_builder_t *builder, const cn_bytes_t *keys, size_t key_count)
+put_block(cn_compilation_t *compilation, cn_block_builder_t *builder, const cn_bytes_t *keys,
+    size_t key_count)
 {
     const cn_block_t  *block;
     cn_status_t        status = cn_block_finish(builder, &block);
@@ -185,7 +192,8 @@ put_block(cn_compilation_t *compilation, cn_block_builder_t *builder, const cn_b
 
 /* Memory ends the compilation; anything else leaves this one thing as it was. */
 static cn_status_t
-contain(cn_compilation_t *compilation, cn_block_kind_t kind, uint64_t id, const cn_origin_t *origin, cn_status_t status)
+contain(cn_compilation_t *compilation, cn_block_kind_t kind, uint64_t id,
+    const cn_origin_t *origin, cn_status_t status)
 {
     if (status == CN_OK || status == CN_ERR_MEMORY) {
         return status;
@@ -208,7 +216,8 @@ put_global(cn_compilation_t *compilation)
     cn_block_builder_t  *builder;
     cn_bytes_t           key = cn_key_global();
     uint32_t             id = 0;
-    cn_status_t          status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_GLOBAL, CN_BYTES("global"), &id);
+    cn_status_t          status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_GLOBAL,
+                                             CN_BYTES("global"), &id);
 
     if (status == CN_OK) {
         status = cn_blocks_global(&compilation->blocks, id, &builder);
@@ -225,7 +234,8 @@ put_cluster(cn_compilation_t *compilation, const cn_cluster_t *cluster)
     uint8_t              buffer[CN_KEY_MAX];
     cn_bytes_t           key;
     uint32_t             id = 0;
-    cn_status_t          status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_CLUSTER, cluster->name, &id);
+    cn_status_t          status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_CLUSTER,
+                                             cluster->name, &id);
 
     if (status == CN_OK) {
         status = cn_blocks_cluster(&compilation->blocks, cluster, id, &builder);
@@ -259,7 +269,8 @@ put_service(cn_compilation_t *compilation, const cn_service_t *service)
     cn_array_t           keys = CN_ARRAY_INIT(compilation->pool, cn_bytes_t);
     cn_block_builder_t  *builder;
     uint32_t             id = 0;
-    cn_status_t          status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_SERVICE, service->host, &id);
+    cn_status_t          status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_SERVICE,
+                                             service->host, &id);
 
     if (status == CN_OK) {
         status = service_keys(compilation, service, &keys);
@@ -284,7 +295,8 @@ put_workload(cn_compilation_t *compilation, const cn_workload_t *workload)
     cn_array_t                 keys = CN_ARRAY_INIT(compilation->pool, cn_bytes_t);
     cn_block_builder_t        *builder;
     uint32_t                   id = 0;
-    cn_status_t                status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_WORKLOAD, workload->uid, &id);
+    cn_status_t                status = cn_ids_get(compilation->blocks.ids, CN_BLOCK_WORKLOAD,
+                                                   workload->uid, &id);
 
     if (status == CN_OK) {
         status = workload_keys(compilation, workload, &keys);
@@ -302,7 +314,7 @@ put_workload(cn_compilation_t *compilation, const cn_workload_t *workload)
 }
 
 
-/* ---- the cursor ---------------------------------------------------------------------------------- */
+/* ---- the cursor ------------------------------------------------------------------------------ */
 
 
 /* The list of a stage; NULL: it is not one. */
@@ -367,7 +379,8 @@ cn_compile_step(cn_compilation_t *compilation, uint64_t budget_us)
         cn_status_t  status = put_next(compilation);
 
         if (status != CN_OK) {
-            cn_report_add(compilation->report, CN_REPORT_ERROR, NULL, "", "", "the table cannot be made: %s",
+            cn_report_add(compilation->report, CN_REPORT_ERROR, NULL, "", "",
+                          "the table cannot be made: %s",
                           cn_status_name(status));
             return status;
         }

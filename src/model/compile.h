@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * compile - from the model to blocks.  One call yields to its caller between blocks, so that the master's loop never stands still:
- * a compilation is a cursor.  Ids of clusters come from the id book, which keeps a name's id over reloads and over a new master.
+ * compile - from the model to blocks.  One call yields to its caller between blocks, so that the
+ * master's loop never stands still: a compilation is a cursor.  Ids of clusters come from the id
+ * book, which keeps a name's id over reloads and over a new master.
  */
 
 #ifndef CN_MODEL_COMPILE_H
@@ -20,13 +21,18 @@ cn_ids_t *cn_ids_create(_Atomic uint64_t *last_id) CN_MUST_USE;
 void cn_ids_destroy(cn_ids_t *ids);
 
 /*
- * Starts compiling model into publisher (cn_publisher_begin is called).  Cells for endpoints are taken from slab (NULL: none, for -T and
- * offline explain).  All arguments outlive the compilation.  NULL: memory.
+ * Starts compiling model into publisher (cn_publisher_begin is called).  Cells for endpoints are
+ * taken from slab (NULL: none, for -T and offline explain).  All arguments outlive the compilation.
+ * NULL: memory.
  */
-cn_compilation_t *cn_compile_start(const cn_model_t *model, cn_ids_t *ids, cn_slab_t *slab, cn_publisher_t *publisher,
+cn_compilation_t *cn_compile_start(const cn_model_t *model, cn_ids_t *ids, cn_slab_t *slab,
+    cn_publisher_t *publisher,
     cn_report_t *report) CN_MUST_USE;
 
-/* Works for at most budget_us: CN_AGAIN: call again; CN_OK: all put, commit the publisher; CN_ERR_*: reported, do not commit. */
+/*
+ * Works for at most budget_us: CN_AGAIN: call again; CN_OK: all put, commit the publisher;
+ * CN_ERR_*: reported, do not commit.
+ */
 cn_status_t cn_compile_step(cn_compilation_t *compilation, uint64_t budget_us) CN_MUST_USE;
 void cn_compile_end(cn_compilation_t *compilation);
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* model - an empty model and what istiod puts where nothing is said (istiod 1.32 with its default mesh configuration). */
+/*
+ * model - an empty model and what istiod puts where nothing is said (istiod 1.32 with its default
+ * mesh configuration).
+ */
 
 #include "model/module_config.h"
 
 #define POOL_FIRST        4096
-#define PATH_LEVEL_BASE   1             /* CN_PATH_BASE of http/normalize.h, which this room may not include */
+/* CN_PATH_BASE of http/normalize.h, which this room may not include */
+#define PATH_LEVEL_BASE   1
 #define MESH_CONNECT_MS   10000         /* MeshConfig.connectTimeout */
 #define MESH_IDLE_MS      3600000       /* MeshConfig.hboneIdleTimeout */
 
@@ -65,8 +69,8 @@ cn_route_defaults(cn_route_t *route, cn_pool_t *pool)
         .header_ops = CN_ARRAY_INIT(pool, cn_header_op_t),
         .filters = CN_ARRAY_INIT(pool, cn_filter_config_t),
         .retry = {
-            .on = CN_RETRY_CONNECT_FAILURE | CN_RETRY_REFUSED_STREAM | CN_RETRY_UNAVAILABLE | CN_RETRY_CANCELLED
-                  | CN_RETRY_RETRIABLE_STATUS_CODES,
+            .on = CN_RETRY_CONNECT_FAILURE | CN_RETRY_REFUSED_STREAM | CN_RETRY_UNAVAILABLE
+                  | CN_RETRY_CANCELLED | CN_RETRY_RETRIABLE_STATUS_CODES,
             .tries = 2,
             .base_backoff_ms = 25,
             .max_backoff_ms = 250,

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * model - a waypoint described independently of where the description came from.  Sources (Istio YAML, xDS) fill it, the
- * compiler turns it into tables, and it prints itself as canonical JSON.  Everything lives in the model's pool and is
- * immutable once the source returns it.
+ * model - a waypoint described independently of where the description came from.  Sources (Istio
+ * YAML, xDS) fill it, the compiler turns it into tables, and it prints itself as canonical JSON.
+ * Everything lives in the model's pool and is immutable once the source returns it.
  *
- * It must hold what istiod says through Envoy's configuration: chains by address, port and protocol; ordered filters, each a module
- * and its configuration; ordered routes; clusters with endpoints.
+ * It must hold what istiod says through Envoy's configuration: chains by address, port and
+ * protocol; ordered filters, each a module and its configuration; ordered routes; clusters with
+ * endpoints.
  */
 
 #ifndef CN_MODEL_MODEL_H
@@ -174,16 +175,24 @@ typedef struct {
     cn_array_t   workloads;         /* cn_workload_t, sorted by uid */
 } cn_model_t;
 
-/* An empty model with the defaults of Istio's mesh configuration, in a pool of its own.  NULL: memory. */
+/*
+ * An empty model with the defaults of Istio's mesh configuration, in a pool of its own.  NULL:
+ * memory.
+ */
 cn_model_t *cn_model_create(void) CN_MUST_USE;
 void cn_model_destroy(cn_model_t *model);
 
-/* Fills what every route, cluster and chain has when nothing is said: istiod's defaults (retry 2, least request, ...). */
+/*
+ * Fills what every route, cluster and chain has when nothing is said: istiod's defaults (retry 2,
+ * least request, ...).
+ */
 void cn_route_defaults(cn_route_t *route, cn_pool_t *pool);
 void cn_cluster_defaults(cn_cluster_t *cluster, cn_pool_t *pool);
 void cn_chain_defaults(cn_chain_config_t *chain, cn_pool_t *pool);
 
-/* The canonical JSON (sorted keys, 2 blanks of indent, newline at the end), in pool; NULL: memory. */
+/*
+ * The canonical JSON (sorted keys, 2 blanks of indent, newline at the end), in pool; NULL: memory.
+ */
 char *cn_model_print(const cn_model_t *model, cn_pool_t *pool) CN_MUST_USE;
 
 #endif

@@ -11,7 +11,8 @@ cn_pack_string_match(const cn_string_match_t *match, cn_block_builder_t *builder
     return (cn_table_string_match_t) {
         .kind = (uint8_t) match->kind,
         .ignore_case = match->ignore_case,
-        .value = match->kind == CN_STRING_ANY ? (cn_rel_bytes_t) { 0, 0 } : cn_block_add_bytes(builder, match->value),
+        .value = match->kind == CN_STRING_ANY ? (cn_rel_bytes_t) { 0, 0 }
+            : cn_block_add_bytes(builder, match->value),
     };
 }
 

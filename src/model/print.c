@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * print - the canonical JSON of a model.  What is not set is left out, keys are sorted, lists are in the order that
- * counts or sorted by the source: two models that behave the same print the same.  A NULL anywhere is memory spent; it
- * runs up to the top.
+ * print - the canonical JSON of a model.  What is not set is left out, keys are sorted, lists are
+ * in the order that counts or sorted by the source: two models that behave the same print the same.
+ * A NULL anywhere is memory spent; it runs up to the top.
  */
 
 #include "model/print.h"
@@ -158,9 +158,10 @@ json_t *
 cn_print_string_match(const cn_string_match_t *match)
 {
     json_t  *object = json_object();
+    bool     any = match->kind == CN_STRING_ANY;
 
-    cn_print_set(&object, string_kind(match->kind), match->kind == CN_STRING_ANY ? json_true()
-                                                                                 : cn_print_bytes(match->value));
+    cn_print_set(&object, string_kind(match->kind),
+                 any ? json_true() : cn_print_bytes(match->value));
     cn_print_set_bool(&object, "ignore_case", match->ignore_case);
 
     return object;
@@ -258,8 +259,10 @@ static json_t *
 print_retry_on(uint32_t on)
 {
     static const char *const  names[] = {
-        "connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes", "5xx",
-        "gateway-error", "reset", "retriable-4xx", "reset-before-request", "deadline-exceeded", "internal",
+        "connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes",
+            "5xx",
+        "gateway-error", "reset", "retriable-4xx", "reset-before-request", "deadline-exceeded",
+            "internal",
         "resource-exhausted",
     };
     json_t                   *list = json_array();
@@ -299,7 +302,8 @@ print_retry(const cn_retry_t *retry)
 static json_t *
 print_path(const cn_route_t *route)
 {
-    static const char *const  names[] = { "unknown", "any", "exact", "prefix", "separated_prefix", "regex" };
+    static const char *const  names[] = { "unknown", "any", "exact", "prefix", "separated_prefix",
+        "regex" };
     json_t                   *object = json_object();
 
     cn_print_set(&object, names[route->path_kind], cn_print_bytes(route->path));
@@ -345,7 +349,8 @@ static json_t *
 print_chain(const cn_chain_config_t *chain)
 {
     static const char *const  protocols[] = { "unknown", "http", "tcp", "auto" };
-    static const char *const  levels[] = { "none", "base", "merge_slashes", "decode_and_merge_slashes" };
+    static const char *const  levels[] = { "none", "base", "merge_slashes",
+        "decode_and_merge_slashes" };
     json_t                   *object = json_object();
     json_t                   *routes = json_array();
 

@@ -13,7 +13,9 @@ json_t *cn_print_bytes(cn_bytes_t bytes);
 /* An address as people write it: "10.96.1.1", "fd00::1". */
 json_t *cn_print_ip(const uint8_t ip[16]);
 
-/* Sets key, unless value is NULL (memory): then *object is dropped and becomes NULL, and so stays. */
+/*
+ * Sets key, unless value is NULL (memory): then *object is dropped and becomes NULL, and so stays.
+ */
 void cn_print_set(json_t **object, const char *key, json_t *value);
 void cn_print_append(json_t **array, json_t *value);
 

@@ -11,7 +11,8 @@
 
 
 static void
-report(cn_read_t *read, cn_report_level_t level, const cn_doc_t *node, const char *field, const char *text)
+report(cn_read_t *read, cn_report_level_t level, const cn_doc_t *node, const char *field,
+    const char *text)
 {
     const char  *label = read->resource == NULL ? "" : read->resource->label;
 
@@ -87,8 +88,10 @@ static void
 wrong_type(cn_read_t *read, const cn_doc_t *node, const char *field, const char *wanted)
 {
     if (node->kind == CN_DOC_SCALAR) {
-        cn_read_error(read, node, field, "expected %s, got %s\"%.*s\"", wanted, node->quoted ? "the string " : "",
-                      (int) (node->text.len > 100 ? 100 : node->text.len), (const char *) node->text.ptr);
+        cn_read_error(read, node, field, "expected %s, got %s\"%.*s\"", wanted, node->quoted
+                      ? "the string " : "",
+                      (int) (node->text.len > 100 ? 100 : node->text.len),
+                          (const char *) node->text.ptr);
         return;
     }
 
@@ -97,7 +100,8 @@ wrong_type(cn_read_t *read, const cn_doc_t *node, const char *field, const char 
 
 
 static cn_doc_t *
-collection(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, cn_doc_kind_t kind)
+collection(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field,
+    cn_doc_kind_t kind)
 {
     cn_doc_t  *node = cn_doc_get(parent, key);
 
@@ -153,7 +157,8 @@ cn_read_is_mapping(cn_read_t *read, const cn_doc_t *node, const char *field)
 
 
 bool
-cn_read_string(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, cn_bytes_t *value)
+cn_read_string(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field,
+    cn_bytes_t *value)
 {
     cn_doc_t  *node = cn_doc_get(parent, key);
 
@@ -173,7 +178,8 @@ cn_read_string(cn_read_t *read, cn_doc_t *parent, const char *key, const char *f
 
 
 bool
-cn_read_need_string(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, cn_bytes_t *value)
+cn_read_need_string(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field,
+    cn_bytes_t *value)
 {
     size_t  errors = read->errors;
 
@@ -225,7 +231,8 @@ cn_read_u64(cn_read_t *read, cn_doc_t *parent, const char *key, const char *fiel
         return true;
 
     case CN_ERR_RANGE:
-        cn_read_error(read, node, child(read, field, key), "%.*s is not in %llu..%llu", CN_BYTES_ARG(node->text),
+        cn_read_error(read, node, child(read, field, key), "%.*s is not in %llu..%llu",
+                      CN_BYTES_ARG(node->text),
                       (unsigned long long) min, (unsigned long long) max);
         return false;
 
@@ -255,7 +262,8 @@ cn_read_double(cn_read_t *read, cn_doc_t *parent, const char *key, const char *f
     }
 
     if (!(number >= min && number <= max)) {
-        cn_read_error(read, node, child(read, field, key), "%.*s is not in %g..%g", CN_BYTES_ARG(node->text), min, max);
+        cn_read_error(read, node, child(read, field, key), "%.*s is not in %g..%g",
+                      CN_BYTES_ARG(node->text), min, max);
         return false;
     }
 
@@ -266,7 +274,8 @@ cn_read_double(cn_read_t *read, cn_doc_t *parent, const char *key, const char *f
 
 
 bool
-cn_read_duration_ms(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, uint32_t *ms)
+cn_read_duration_ms(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field,
+    uint32_t *ms)
 {
     cn_doc_t    *node = cn_doc_get(parent, key);
     cn_bytes_t   text;
@@ -283,7 +292,8 @@ cn_read_duration_ms(cn_read_t *read, cn_doc_t *parent, const char *key, const ch
     }
 
     if (us / 1000 > UINT32_MAX / 2) {
-        cn_read_error(read, node, child(read, field, key), "%.*s is more than 24 days", CN_BYTES_ARG(text));
+        cn_read_error(read, node, child(read, field, key), "%.*s is more than 24 days",
+                      CN_BYTES_ARG(text));
         return false;
     }
 
@@ -329,7 +339,8 @@ tell_unknown(cn_read_t *read, cn_doc_t *node, const char *field, bool strict)
     CN_DOC_EACH(node, item) {
         const char  *path = node->kind == CN_DOC_SEQUENCE
                             ? cn_read_path(read, "%s[%zu]", field, index++)
-                            : cn_read_path(read, "%s%s%.*s", field, *field == '\0' ? "" : ".", CN_BYTES_ARG(item->key));
+                            : cn_read_path(read, "%s%s%.*s", field, *field == '\0' ? "" : ".",
+                                           CN_BYTES_ARG(item->key));
 
         if (node->kind == CN_DOC_MAPPING && !item->used) {
             report(read, strict ? CN_REPORT_ERROR : CN_REPORT_WARNING, item, path, "unknown field");

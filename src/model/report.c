@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* report - entries are bounded: a directory of nonsense must not fill the memory with complaints. */
+/*
+ * report - entries are bounded: a directory of nonsense must not fill the memory with complaints.
+ */
 
 #include "model/report.h"
 
@@ -31,7 +33,8 @@ cn_report_create(cn_pool_t *pool)
 static const char *
 copy(cn_pool_t *pool, const char *text)
 {
-    const char  *kept = (text == NULL || *text == '\0') ? "" : cn_pool_str(pool, cn_bytes_str(text));
+    const char  *kept = (text == NULL || *text == '\0') ? ""
+        : cn_pool_str(pool, cn_bytes_str(text));
 
     return kept == NULL ? "" : kept;
 }
@@ -57,7 +60,8 @@ count(cn_report_t *report, cn_report_level_t level)
 
 
 void
-cn_report_add(cn_report_t *report, cn_report_level_t level, const cn_doc_t *node, const char *resource,
+cn_report_add(cn_report_t *report, cn_report_level_t level, const cn_doc_t *node,
+    const char *resource,
     const char *field, const char *format, ...)
 {
     cn_report_entry_t  *entry;

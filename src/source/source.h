@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * source - where configuration comes from.  A source makes a whole model of its input; what is broken is
- * reported and contained: a broken resource keeps its last good version or is left out closed.
+ * source - where configuration comes from.  A source makes a whole model of its input; what is
+ * broken is reported and contained: a broken resource keeps its last good version or is left out
+ * closed.
  */
 
 #ifndef CN_SOURCE_SOURCE_H
@@ -12,7 +13,8 @@
 
 typedef struct {
     const char                       *directory;        /* of YAML files, or of recorded *.pb */
-    const char                       *waypoint;         /* "default/waypoint", or NULL: the directory has just one */
+    /* "default/waypoint", or NULL: the directory has just one */
+    const char                       *waypoint;
     cn_bytes_t                        trust_domain;     /* "cluster.local" */
     const cn_bytes_t                 *trust_aliases;
     size_t                            trust_alias_count;
@@ -21,15 +23,21 @@ typedef struct {
 } cn_source_config_t;
 
 /*
- * Reads a directory of YAML (sorted order, multi-document, kind: List).  previous is the model's source state
- * of the last good reading (NULL at first): where a resource is broken now, its last good documents are used again.
- * CN_OK: *model is usable, report may hold errors of contained resources; CN_ERR_*: there is no waypoint or no service, or memory: no model.
+ * Reads a directory of YAML (sorted order, multi-document, kind: List).  previous is the model's
+ * source state of the last good reading (NULL at first): where a resource is broken now, its last
+ * good documents are used again. CN_OK: *model is usable, report may hold errors of contained
+ * resources; CN_ERR_*: there is no waypoint or no service, or memory: no model.
  */
 typedef struct cn_istio_state_s cn_istio_state_t;
-cn_status_t cn_istio_read(const cn_source_config_t *config, cn_istio_state_t **state, cn_report_t *report, cn_model_t **model) CN_MUST_USE;
+cn_status_t cn_istio_read(const cn_source_config_t *config, cn_istio_state_t **state,
+    cn_report_t *report, cn_model_t **model) CN_MUST_USE;
 void cn_istio_state_destroy(cn_istio_state_t *state);
 
-/* Reads lds.pb, cds.pb, eds.pb (and workload files if present) of a recorded push.  As above, without a state. */
-cn_status_t cn_xds_read_directory(const cn_source_config_t *config, cn_report_t *report, cn_model_t **model) CN_MUST_USE;
+/*
+ * Reads lds.pb, cds.pb, eds.pb (and workload files if present) of a recorded push.  As above,
+ * without a state.
+ */
+cn_status_t cn_xds_read_directory(const cn_source_config_t *config, cn_report_t *report,
+    cn_model_t **model) CN_MUST_USE;
 
 #endif

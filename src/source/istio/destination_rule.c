@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * destination_rule - subsets of a service and how its endpoints are chosen.  The rules that count come from one namespace:
- * the waypoint's, else the service's, else the mesh's root namespace.
+ * destination_rule - subsets of a service and how its endpoints are chosen.  The rules that count
+ * come from one namespace: the waypoint's, else the service's, else the mesh's root namespace.
  */
 
 #include "source/istio/istio.h"
@@ -34,20 +34,26 @@ read_simple(cn_read_t *read, cn_doc_t *balancer, const char *field)
     }
 
     cn_read_error(read, cn_doc_get(balancer, "simple"), cn_read_path(read, "%s.simple", field),
-                  cn_bytes_equal(name, CN_BYTES("PASSTHROUGH")) ? "PASSTHROUGH is not implemented%.*s"
+                  cn_bytes_equal(name, CN_BYTES("PASSTHROUGH"))
+                      ? "PASSTHROUGH is not implemented%.*s"
                                                                  : "\"%.*s\" is no load balancer",
-                  cn_bytes_equal(name, CN_BYTES("PASSTHROUGH")) ? 0 : (int) name.len, (const char *) name.ptr);
+                  cn_bytes_equal(name, CN_BYTES("PASSTHROUGH")) ? 0 : (int) name.len,
+                      (const char *) name.ptr);
 
     return 0;
 }
 
 
-/* ISTIO_MUTUAL is what the tunnel does anyway, and DISABLE asks for nothing more: neither adds TLS within it. */
+/*
+ * ISTIO_MUTUAL is what the tunnel does anyway, and DISABLE asks for nothing more: neither adds TLS
+ * within it.
+ */
 static void
 read_tls(cn_read_t *read, cn_doc_t *policy, const char *field)
 {
     static const char *const  unsupported[] = {
-        "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni",
+        "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames",
+            "sni",
         "insecureSkipVerify", "caCrl", NULL
     };
     cn_doc_t                 *tls = cn_read_mapping(read, policy, "tls", field);
@@ -61,7 +67,8 @@ read_tls(cn_read_t *read, cn_doc_t *policy, const char *field)
     if (cn_read_string(read, tls, "mode", path, &mode) && !cn_bytes_equal(mode, CN_BYTES("DISABLE"))
         && !cn_bytes_equal(mode, CN_BYTES("ISTIO_MUTUAL")))
     {
-        cn_read_error(read, cn_doc_get(tls, "mode"), cn_read_path(read, "%s.mode", path), "%.*s is not implemented",
+        cn_read_error(read, cn_doc_get(tls, "mode"), cn_read_path(read, "%s.mode", path),
+                      "%.*s is not implemented",
                       CN_BYTES_ARG(mode));
     }
 
@@ -73,7 +80,8 @@ static cn_lb_policy_t
 read_policy(cn_read_t *read, cn_doc_t *parent, const char *field)
 {
     static const char *const  unsupported[] = {
-        "connectionPool", "outlierDetection", "portLevelSettings", "tunnel", "proxyProtocol", "retryBudget", NULL
+        "connectionPool", "outlierDetection", "portLevelSettings", "tunnel", "proxyProtocol",
+            "retryBudget", NULL
     };
     static const char *const  unsupported_balancer[] = {
         "consistentHash", "localityLbSetting", "warmupDurationSecs", "warmup", NULL
@@ -104,7 +112,8 @@ read_subset(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t *subs
     if (cn_read_need_string(read, item, "name", field, &subset.name)) {
         CN_ARRAY_EACH(subsets, const cn_subset_t, other) {
             if (cn_bytes_equal(other->name, subset.name)) {
-                cn_read_error(read, item, cn_read_path(read, "%s.name", field), "subset %.*s is there twice", CN_BYTES_ARG(subset.name));
+                cn_read_error(read, item, cn_read_path(read, "%s.name", field),
+                              "subset %.*s is there twice", CN_BYTES_ARG(subset.name));
             }
         }
     }
@@ -195,11 +204,13 @@ cn_istio_read_destination_rule(cn_istio_t *istio, cn_read_t *read, const cn_reso
         .origin = cn_istio_origin(read, resource->root),
     };
 
-    if (cn_read_need_string(read, resource->spec == NULL ? resource->root : resource->spec, "host", "spec", &host)) {
+    if (cn_read_need_string(read, resource->spec == NULL ? resource->root : resource->spec, "host",
+                            "spec", &host)) {
         made->service = cn_istio_service(istio, host, resource->name_space);
 
         if (made->service == NULL) {
-            cn_read_error(read, cn_doc_get(resource->spec, "host"), "spec.host", "there is no service %.*s",
+            cn_read_error(read, cn_doc_get(resource->spec, "host"), "spec.host",
+                          "there is no service %.*s",
                           CN_BYTES_ARG(cn_istio_full_host(istio, host, resource->name_space)));
         }
     }
@@ -225,7 +236,8 @@ void
 cn_istio_refuse_destination_rule(cn_istio_t *istio, const cn_resource_t *resource)
 {
     cn_doc_t           *host = cn_doc_get(resource->spec, "host");
-    cn_kube_service_t  *service = host == NULL ? NULL : cn_istio_service(istio, host->text, resource->name_space);
+    cn_kube_service_t  *service = host == NULL ? NULL
+        : cn_istio_service(istio, host->text, resource->name_space);
 
     if (service != NULL) {
         service->refused = true;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * http_route - Gateway API HTTPRoute with a Service as its parent.  Each match of a rule becomes a rule of its own, since
- * Gateway API orders matches, not rules; the order is made when all routes of a service are known (routes.c).
+ * http_route - Gateway API HTTPRoute with a Service as its parent.  Each match of a rule becomes a
+ * rule of its own, since Gateway API orders matches, not rules; the order is made when all routes
+ * of a service are known (routes.c).
  */
 
 #include "source/istio/rules.h"
@@ -18,7 +19,8 @@ typedef struct {
 
 /* Whether a reference of `group` and `kind` (with their defaults) is to a v1 Service. */
 static bool
-is_service(cn_read_t *read, cn_doc_t *node, const char *field, const char *default_group, const char *default_kind)
+is_service(cn_read_t *read, cn_doc_t *node, const char *field, const char *default_group,
+    const char *default_kind)
 {
     cn_bytes_t  group = cn_bytes_str(default_group);
     cn_bytes_t  kind = cn_bytes_str(default_kind);
@@ -30,7 +32,7 @@ is_service(cn_read_t *read, cn_doc_t *node, const char *field, const char *defau
 }
 
 
-/* ---- matches ------------------------------------------------------------------------------------- */
+/* ---- matches --------------------------------------------------------------------------------- */
 
 
 static void
@@ -56,7 +58,8 @@ read_path_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_matc
     }
 
     if (!cn_bytes_equal(type, CN_BYTES("PathPrefix"))) {
-        cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
+        cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path),
+                      "%.*s is not implemented", CN_BYTES_ARG(type));
         return;
     }
 
@@ -71,7 +74,8 @@ read_path_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_matc
 
 
 static void
-read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char *field, bool headers, cn_array_t *matches)
+read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char *field,
+    bool headers, cn_array_t *matches)
 {
     cn_doc_t  *list = cn_read_sequence(read, item, key, field);
     size_t     index = 0;
@@ -82,14 +86,17 @@ read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char 
         cn_bytes_t          type = CN_BYTES("Exact");
         cn_bytes_t          name;
 
-        if (!cn_read_is_mapping(read, node, path) || !cn_read_need_string(read, node, "name", path, &name)
+        if (!cn_read_is_mapping(read, node, path)
+            || !cn_read_need_string(read, node, "name", path, &name)
             || !cn_read_need_string(read, node, "value", path, &value.value))
         {
             continue;
         }
 
-        if (cn_read_string(read, node, "type", path, &type) && !cn_bytes_equal(type, CN_BYTES("Exact"))) {
-            cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path), "%.*s is not implemented", CN_BYTES_ARG(type));
+        if (cn_read_string(read, node, "type", path, &type)
+            && !cn_bytes_equal(type, CN_BYTES("Exact"))) {
+            cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path),
+                          "%.*s is not implemented", CN_BYTES_ARG(type));
         }
 
         cn_rule_add_match(read, matches, name, headers, &value);
@@ -127,11 +134,12 @@ read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *
 }
 
 
-/* ---- filters and backends ------------------------------------------------------------------------ */
+/* ---- filters and backends -------------------------------------------------------------------- */
 
 
 static void
-read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_array_t *filters, cn_array_t *ops)
+read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_array_t *filters,
+    cn_array_t *ops)
 {
     cn_read_t  *read = reader->read;
     cn_doc_t   *list = cn_read_sequence(read, parent, "filters", field);
@@ -142,7 +150,8 @@ read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_arr
         cn_bytes_t   type;
         const char  *name;
 
-        if (!cn_read_is_mapping(read, item, path) || !cn_read_need_string(read, item, "type", path, &type)) {
+        if (!cn_read_is_mapping(read, item, path)
+            || !cn_read_need_string(read, item, "type", path, &type)) {
             continue;
         }
 
@@ -150,7 +159,8 @@ read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_arr
 
         if (!cn_rule_module_field(reader->istio, read, name, true, item, path, filters, ops)) {
             cn_doc_use_all(item);
-            cn_read_error(read, cn_doc_get(item, "type"), cn_read_path(read, "%s.type", path), "%s is not implemented", name);
+            cn_read_error(read, cn_doc_get(item, "type"), cn_read_path(read, "%s.type", path),
+                          "%s is not implemented", name);
         }
     }
 }
@@ -166,10 +176,12 @@ resolve(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_desti
     made->host = cn_istio_full_host(istio, made->host, reader->name_space);
 
     if (made->service == NULL) {
-        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
+        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field),
+                      "there is no service %.*s", CN_BYTES_ARG(made->host));
 
     } else if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
-        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(made->host),
+        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field),
+                      "service %.*s has no port %u", CN_BYTES_ARG(made->host),
                       made->port);
     }
 }
@@ -191,11 +203,14 @@ read_backend(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_
     cn_rule_destination_init(&made, read);
 
     if (!is_service(read, item, field, "", "Service")) {
-        cn_read_error(read, item, cn_read_path(read, "%s.kind", field), "a backend other than a Service is not implemented");
+        cn_read_error(read, item, cn_read_path(read, "%s.kind", field),
+                      "a backend other than a Service is not implemented");
     }
 
-    if (cn_read_string(read, item, "namespace", field, &name_space) && !cn_bytes_equal(name_space, reader->name_space)) {
-        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field), "a backend of another namespace is not implemented");
+    if (cn_read_string(read, item, "namespace", field, &name_space)
+        && !cn_bytes_equal(name_space, reader->name_space)) {
+        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field),
+                      "a backend of another namespace is not implemented");
     }
 
     if (cn_read_u64(read, item, "port", field, 1, 65535, &number)) {
@@ -219,7 +234,7 @@ read_backend(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_
 }
 
 
-/* ---- rules --------------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 
 static void
@@ -235,7 +250,8 @@ read_timeouts(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rul
 
 
 static void
-read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t number, cn_array_t *rules)
+read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t number,
+    cn_array_t *rules)
 {
     static const char *const  unsupported[] = { "retry", "sessionPersistence", NULL };
     cn_read_t                *read = reader->read;
@@ -251,7 +267,8 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
     rule.no_cluster_status = 500;
 
     if (!cn_read_string(read, item, "name", field, &rule.name)) {
-        rule.name = cn_bytes_str(cn_pool_printf(read->pool, "%.*s.%.*s.%zu", CN_BYTES_ARG(read->resource->name_space),
+        rule.name = cn_bytes_str(cn_pool_printf(read->pool, "%.*s.%.*s.%zu",
+                                                CN_BYTES_ARG(read->resource->name_space),
                                                 CN_BYTES_ARG(read->resource->name), number));
     }
 
@@ -262,7 +279,8 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
     cn_read_unsupported(read, item, field, unsupported);
 
     CN_DOC_EACH(backends, node) {
-        read_backend(reader, node, cn_read_path(read, "%s.backendRefs[%zu]", field, index++), &rule);
+        read_backend(reader, node, cn_read_path(read, "%s.backendRefs[%zu]", field, index++),
+                     &rule);
     }
 
     if (rule.destinations.count == 0) {
@@ -288,7 +306,7 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
 }
 
 
-/* ---- the resource -------------------------------------------------------------------------------- */
+/* ---- the resource ---------------------------------------------------------------------------- */
 
 
 static void
@@ -308,15 +326,17 @@ read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_s
     if (!is_service(read, item, field, "gateway.networking.k8s.io", "Gateway")) {
         cn_doc_use_all(item);
         cn_report_add(read->report, CN_REPORT_NOTE, item, read->resource->label, field,
-                      "is no Service: traffic of other parents does not pass a waypoint by this route");
+                      "is no Service: traffic of other parents does not pass a waypoint by it");
         return;
     }
 
     cn_read_unsupported(read, item, field, unsupported);
     (void) cn_read_u64(read, item, "port", field, 1, 65535, &port);
 
-    if (cn_read_string(read, item, "namespace", field, &name_space) && !cn_bytes_equal(name_space, reader->name_space)) {
-        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field), "a parent of another namespace is not implemented");
+    if (cn_read_string(read, item, "namespace", field, &name_space)
+        && !cn_bytes_equal(name_space, reader->name_space)) {
+        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field),
+                      "a parent of another namespace is not implemented");
         return;
     }
 
@@ -327,13 +347,15 @@ read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_s
     service = cn_istio_service(reader->istio, name, reader->name_space);
 
     if (service == NULL) {
-        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field), "there is no service %.*s",
+        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field),
+                      "there is no service %.*s",
                       CN_BYTES_ARG(cn_istio_full_host(reader->istio, name, reader->name_space)));
         return;
     }
 
     if (port != 0 && cn_istio_port(service, (uint16_t) port) == NULL) {
-        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field), "service %.*s has no port %u", CN_BYTES_ARG(service->host),
+        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field),
+                      "service %.*s has no port %u", CN_BYTES_ARG(service->host),
                       (unsigned) port);
         return;
     }
@@ -346,7 +368,8 @@ void
 cn_istio_read_http_route(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource)
 {
     static const char *const  unsupported[] = { "hostnames", "useDefaultGateways", NULL };
-    reader_t                  reader = { .istio = istio, .read = read, .name_space = resource->name_space };
+    reader_t                  reader = { .istio = istio, .read = read,
+        .name_space = resource->name_space };
     cn_rule_set_t            *set = cn_rule_set_new(read, resource);
     cn_doc_t                 *parents, *rules;
     size_t                    index = 0;
@@ -362,7 +385,8 @@ cn_istio_read_http_route(cn_istio_t *istio, cn_read_t *read, const cn_resource_t
     }
 
     if (parents == NULL || parents->count == 0) {
-        cn_read_error(read, resource->spec == NULL ? resource->root : resource->spec, "spec.parentRefs", "is missing");
+        cn_read_error(read, resource->spec == NULL ? resource->root : resource->spec,
+                      "spec.parentRefs", "is missing");
     }
 
     if (set->services.count == 0) {

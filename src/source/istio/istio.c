@@ -3,9 +3,10 @@
 /*
  * istio - one reading of a directory: files, resources, what they say, the model.
  *
- * What is broken is contained here: each resource is read by its kind's reader, and when that reports an error, its last
- * good version is read instead; where there is none, it is left out closed.  The state that is kept from one reading to the
- * next is the document of each resource that was good then.
+ * What is broken is contained here: each resource is read by its kind's reader, and when that
+ * reports an error, its last good version is read instead; where there is none, it is left out
+ * closed.  The state that is kept from one reading to the next is the document of each resource
+ * that was good then.
  */
 
 #include "source/istio/istio.h"
@@ -35,7 +36,7 @@ static const struct { cn_istio_kind_t kind; reader_fn read; refuser_fn refuse; }
 };
 
 
-/* ---- state --------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 
 void
@@ -162,7 +163,7 @@ state_of(const cn_istio_t *istio)
 }
 
 
-/* ---- one resource -------------------------------------------------------------------------------- */
+/* ---- one resource ---------------------------------------------------------------------------- */
 
 
 typedef struct {
@@ -176,7 +177,8 @@ static bool
 has_resource(const cn_read_t *read, const char *kind, cn_bytes_t name_space, cn_bytes_t name)
 {
     const cn_istio_t  *istio = read->source;
-    char              *key = cn_pool_printf(istio->pool, "%s %.*s/%.*s", kind, CN_BYTES_ARG(name_space), CN_BYTES_ARG(name));
+    char              *key = cn_pool_printf(istio->pool, "%s %.*s/%.*s", kind,
+                                            CN_BYTES_ARG(name_space), CN_BYTES_ARG(name));
 
     return key != NULL && cn_map_get(istio->by_key, cn_bytes_str(key)) != NULL;
 }
@@ -196,10 +198,12 @@ read_once(const attempt_t *attempt, cn_report_t *report)
         attempt->read(istio, &read, &loaded->resource);
 
     } else {
-        cn_status_t  status = loaded->module->read_resource(&read, &loaded->resource, &loaded->parsed);
+        cn_status_t  status = loaded->module->read_resource(&read, &loaded->resource,
+                                                            &loaded->parsed);
 
         if (status != CN_OK && read.errors == 0) {
-            cn_read_error(&read, loaded->resource.root, "", "cannot be read: %s", cn_status_name(status));
+            cn_read_error(&read, loaded->resource.root, "", "cannot be read: %s",
+                          cn_status_name(status));
         }
     }
 
@@ -207,7 +211,10 @@ read_once(const attempt_t *attempt, cn_report_t *report)
 }
 
 
-/* Puts the last good version in the place of the broken one; false: there is none, or it is not good any more. */
+/*
+ * Puts the last good version in the place of the broken one; false: there is none, or it is not
+ * good any more.
+ */
 static bool
 fall_back(const attempt_t *attempt)
 {
@@ -261,7 +268,8 @@ read_resource(const attempt_t *attempt)
     if (fall_back(attempt)) {
         loaded->broken = false;
         loaded->stale = true;
-        cn_report_add(istio->report, CN_REPORT_NOTE, broken.root, broken.label, "", "is broken: its last good version stays in force");
+        cn_report_add(istio->report, CN_REPORT_NOTE, broken.root, broken.label, "",
+                      "is broken: its last good version stays in force");
         return;
     }
 
@@ -290,7 +298,7 @@ read_kind(cn_istio_t *istio, cn_istio_kind_t kind, reader_fn read, refuser_fn re
 }
 
 
-/* ---- the waypoint -------------------------------------------------------------------------------- */
+/* ---- the waypoint ---------------------------------------------------------------------------- */
 
 
 static void
@@ -327,7 +335,8 @@ choose_waypoint(cn_istio_t *istio)
         }
 
         if (istio->waypoint != NULL) {
-            no_waypoint(istio, "has more than one Gateway of class istio-waypoint: say which with `waypoint`");
+            no_waypoint(istio, "has more than one Gateway of class istio-waypoint: "
+                               "say which with `waypoint`");
             return CN_ERR_EXISTS;
         }
 
@@ -347,7 +356,7 @@ choose_waypoint(cn_istio_t *istio)
 }
 
 
-/* ---- all of it ----------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 
 static cn_status_t
@@ -362,7 +371,8 @@ set_globals(cn_istio_t *istio)
         const cn_bytes_t  *domain = i == 0 ? &config->trust_domain : &config->trust_aliases[i - 1];
         cn_bytes_t        *slot = cn_array_add(&model->trust_domains);
 
-        if (slot == NULL || cn_pool_copy(model->pool, i == 0 && domain->len == 0 ? CN_BYTES("cluster.local") : *domain, slot) != CN_OK) {
+        if (slot == NULL || cn_pool_copy(model->pool, i == 0 && domain->len == 0
+                                         ? CN_BYTES("cluster.local") : *domain, slot) != CN_OK) {
             return CN_ERR_MEMORY;
         }
     }
@@ -383,7 +393,8 @@ istio_init(cn_istio_t *istio)
     istio->services = cn_map_create_in(pool);
     istio->pods = cn_map_create_in(pool);
 
-    if (istio->by_key == NULL || istio->namespaces == NULL || istio->services == NULL || istio->pods == NULL) {
+    if (istio->by_key == NULL || istio->namespaces == NULL || istio->services == NULL
+        || istio->pods == NULL) {
         return CN_ERR_MEMORY;
     }
 
@@ -429,9 +440,11 @@ read_all(cn_istio_t *istio)
 
 
 cn_status_t
-cn_istio_read(const cn_source_config_t *config, cn_istio_state_t **state, cn_report_t *report, cn_model_t **model)
+cn_istio_read(const cn_source_config_t *config, cn_istio_state_t **state, cn_report_t *report,
+    cn_model_t **model)
 {
-    cn_istio_t         istio = { .config = config, .report = report, .last = *state, .model = cn_model_create() };
+    cn_istio_t         istio = { .config = config, .report = report, .last = *state,
+        .model = cn_model_create() };
     cn_istio_state_t  *next;
     cn_status_t        status;
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * istio - what the readers of this folder share: resources as they stand in the files, and what was understood of
- * them.  Everything lives in the pool of the model that is being made.
+ * istio - what the readers of this folder share: resources as they stand in the files, and what was
+ * understood of them.  Everything lives in the pool of the model that is being made.
  *
- *   files --yaml--> documents --resource--> cn_loaded_t --kinds--> the structs below --build--> model
+ *   files --yaml--> documents --resource--> cn_loaded_t --kinds--> the structs below --build-->
+ *   model
  *
- * Kinds are read in an order in which what a resource refers to is known before it: a reference that dangles makes the
- * resource broken like any other fault in it, and its last good version is read in its place.
+ * Kinds are read in an order in which what a resource refers to is known before it: a reference
+ * that dangles makes the resource broken like any other fault in it, and its last good version is
+ * read in its place.
  */
 
 #ifndef CN_SOURCE_ISTIO_ISTIO_H
@@ -20,7 +22,8 @@
 typedef struct { cn_bytes_t key; cn_bytes_t value; } cn_label_t;
 
 typedef enum {
-    CN_KIND_NAMESPACE, CN_KIND_GATEWAY, CN_KIND_SERVICE, CN_KIND_POD, CN_KIND_ENDPOINT_SLICE, CN_KIND_DESTINATION_RULE,
+    CN_KIND_NAMESPACE, CN_KIND_GATEWAY, CN_KIND_SERVICE, CN_KIND_POD, CN_KIND_ENDPOINT_SLICE,
+        CN_KIND_DESTINATION_RULE,
     CN_KIND_VIRTUAL_SERVICE, CN_KIND_HTTP_ROUTE, CN_KIND_MODULE,
     CN_KIND_IGNORED,                        /* known to be of no interest to a waypoint */
     CN_KIND_UNKNOWN,
@@ -32,7 +35,8 @@ typedef struct {
     cn_istio_kind_t            kind;
     const cn_module_config_t  *module;      /* of CN_KIND_MODULE */
     cn_bytes_t                 key;         /* "kind namespace/name" */
-    bool                       retained;    /* its file could not be read: this is the last good version */
+    /* its file could not be read: this is the last good version */
+    bool                       retained;
     bool                       broken;      /* and there is no last good version */
     bool                       stale;       /* broken now; the last good version is in force */
     void                      *parsed;      /* of CN_KIND_MODULE */
@@ -71,7 +75,8 @@ typedef struct {
     cn_array_t  ports;                      /* cn_kube_port_t, TCP ones */
     cn_array_t  selector;                   /* cn_label_t */
     cn_array_t  slices;                     /* cn_slice_ref_t */
-    cn_array_t  rules;                      /* cn_destination_rule_ref_t, of the first namespace that has any */
+    /* cn_destination_rule_ref_t, of the first namespace that has any */
+    cn_array_t  rules;
     cn_array_t  virtual_services;           /* cn_rule_set_ref_t that steer it */
     cn_array_t  http_routes;                /* cn_rule_set_ref_t */
     bool        publish_not_ready;
@@ -173,7 +178,8 @@ typedef struct {
     cn_bytes_t   name_space;
     int64_t      created;
     cn_array_t   services;                  /* cn_service_ref_t: whose traffic it routes */
-    cn_array_t   ports;                     /* uint16_t for each of services: 0: all (HTTPRoute's parentRefs) */
+    /* uint16_t for each of services: 0: all (HTTPRoute's parentRefs) */
+    cn_array_t   ports;
     cn_array_t   rules;                     /* cn_rule_t */
 } cn_rule_set_t;
 
@@ -200,30 +206,39 @@ typedef struct {
     cn_map_t                  *pods;        /* namespace/name -> cn_pod_t */
 } cn_istio_t;
 
-/* ---- load.c: files and documents ------------------------------------------------------------------ */
+/* ---- load.c: files and documents ------------------------------------------------------------- */
 
-/* Reads the files into istio->loaded; what the last reading had of a file that cannot be read now is kept.  CN_ERR_IO, CN_ERR_MEMORY: reported. */
+/*
+ * Reads the files into istio->loaded; what the last reading had of a file that cannot be read now
+ * is kept.  CN_ERR_IO, CN_ERR_MEMORY: reported.
+ */
 cn_status_t cn_istio_load(cn_istio_t *istio) CN_MUST_USE;
 
-/* A loaded resource made of a document, into *loaded; NULL when it is none (reported as far as need be). */
+/*
+ * A loaded resource made of a document, into *loaded; NULL when it is none (reported as far as need
+ * be).
+ */
 cn_loaded_t *cn_istio_loaded(cn_istio_t *istio, cn_doc_t *root, cn_read_t *read);
 
-/* The last good document of a resource, or NULL.  (state.c) */
+/* The last good document of a resource, or NULL.  (istio.c) */
 const cn_doc_t *cn_istio_last_good(const cn_istio_state_t *state, cn_bytes_t key);
 
 /* Calls fn for each last good document that stood in file. */
 cn_status_t cn_istio_last_each(const cn_istio_state_t *state, const char *file,
     cn_status_t (*fn)(void *arg, cn_bytes_t key, const cn_doc_t *doc), void *arg) CN_MUST_USE;
 
-/* ---- readers of kinds: each adds what it understood; read->errors tells whether it may be used ------- */
+/* ---- readers of kinds ---- */
 
+/* Each adds what it understood; read->errors tells whether it may be used. */
 void cn_istio_read_namespace(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 void cn_istio_read_gateway(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 void cn_istio_read_service(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 void cn_istio_read_pod(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 void cn_istio_read_slice(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
-void cn_istio_read_destination_rule(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
-void cn_istio_read_virtual_service(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
+void cn_istio_read_destination_rule(cn_istio_t *istio, cn_read_t *read,
+    const cn_resource_t *resource);
+void cn_istio_read_virtual_service(cn_istio_t *istio, cn_read_t *read,
+    const cn_resource_t *resource);
 void cn_istio_read_http_route(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 
 /* The services that a broken resource would have steered: they are refused. */
@@ -231,17 +246,22 @@ void cn_istio_refuse_destination_rule(cn_istio_t *istio, const cn_resource_t *re
 void cn_istio_refuse_virtual_service(cn_istio_t *istio, const cn_resource_t *resource);
 void cn_istio_refuse_http_route(cn_istio_t *istio, const cn_resource_t *resource);
 
-/* ---- small helpers (kube.c) ------------------------------------------------------------------------ */
+/* ---- small helpers (kube.c) ------------------------------------------------------------------ */
 
 /* A mapping of strings to strings; its items as labels. */
-void cn_istio_labels(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, cn_array_t *labels);
+void cn_istio_labels(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field,
+    cn_array_t *labels);
 cn_bytes_t cn_istio_label(const cn_array_t *labels, const char *key);
 
 /* Whether every label of wanted is among labels. */
 bool cn_istio_selects(const cn_array_t *wanted, const cn_array_t *labels);
 
-/* The service that a route's host names: short (in name_space), name.ns, name.ns.svc or full.  NULL. */
-cn_kube_service_t *cn_istio_service(const cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space);
+/*
+ * The service that a route's host names: short (in name_space), name.ns, name.ns.svc or full.
+ * NULL.
+ */
+cn_kube_service_t *cn_istio_service(const cn_istio_t *istio, cn_bytes_t host,
+    cn_bytes_t name_space);
 cn_bytes_t cn_istio_full_host(cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space);
 const cn_kube_port_t *cn_istio_port(const cn_kube_service_t *service, uint16_t port);
 const cn_subset_t *cn_istio_subset(const cn_kube_service_t *service, cn_bytes_t name);
@@ -254,24 +274,31 @@ void cn_istio_finish(cn_read_t *read);
 /* Zeroed, in the model's pool; NULL: memory, reported.  put: unless the resource is broken. */
 void *cn_istio_new(cn_read_t *read, size_t size);
 void cn_istio_put(cn_read_t *read, cn_map_t *map, cn_bytes_t key, void *value);
-void cn_istio_add_ip(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t text, cn_array_t *addresses);
+void cn_istio_add_ip(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t text,
+    cn_array_t *addresses);
 
+/* Where node stands, for the model. */
 cn_origin_t cn_istio_origin(const cn_read_t *read, const cn_doc_t *node);
 
 /* An IPv4 or IPv6 address; false: it is none. */
 bool cn_istio_ip(cn_bytes_t text, cn_table_ip_t *ip);
 
-/* ---- build.c --------------------------------------------------------------------------------------- */
+/* ---- build.c --------------------------------------------------------------------------------- */
 
 /* Fills services, clusters and workloads of the model.  CN_ERR_MEMORY. */
 cn_status_t cn_istio_build(cn_istio_t *istio) CN_MUST_USE;
 
-/* The routes of one chain from the rule sets of its service, which are sorted here, in order.  (routes.c) */
-cn_status_t cn_istio_build_routes(cn_istio_t *istio, cn_kube_service_t *service, const cn_kube_port_t *port,
+/*
+ * The routes of one chain from the rule sets of its service, which are sorted here, in order.
+ * (routes.c)
+ */
+cn_status_t cn_istio_build_routes(cn_istio_t *istio, cn_kube_service_t *service,
+    const cn_kube_port_t *port,
     cn_array_t *routes) CN_MUST_USE;
 
 /* "inbound-vip|9080|http/v1|HOST", or "outbound|9080|v1|HOST" of a service that is not ours. */
-cn_bytes_t cn_istio_cluster_name(cn_istio_t *istio, const cn_kube_service_t *service, uint16_t port, const char *protocol,
+cn_bytes_t cn_istio_cluster_name(cn_istio_t *istio, const cn_kube_service_t *service,
+    uint16_t port, const char *protocol,
     cn_bytes_t subset, cn_bytes_t host);
 
 #endif

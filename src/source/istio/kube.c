@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * kube - what readers of Kubernetes' kinds share, and the two smallest of them: Namespace and Gateway.
+ * kube - what readers of Kubernetes' kinds share, and the two smallest of them: Namespace and
+ * Gateway.
  */
 
 #include "source/istio/istio.h"
@@ -11,7 +12,7 @@
 static const char *const  root_fields[] = { "status", NULL };
 
 
-/* ---- helpers ------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 
 bool
@@ -40,7 +41,8 @@ cn_istio_ip(cn_bytes_t text, cn_table_ip_t *ip)
 
 
 void
-cn_istio_add_ip(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t text, cn_array_t *addresses)
+cn_istio_add_ip(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t text,
+    cn_array_t *addresses)
 {
     cn_table_ip_t   ip;
     cn_table_ip_t  *slot;
@@ -68,12 +70,14 @@ cn_istio_add_ip(cn_read_t *read, const cn_doc_t *node, const char *field, cn_byt
 
 
 void
-cn_istio_labels(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, cn_array_t *labels)
+cn_istio_labels(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field,
+    cn_array_t *labels)
 {
     cn_doc_t  *mapping = cn_read_mapping(read, parent, key, field);
 
     CN_DOC_EACH(mapping, item) {
-        const char  *path = cn_read_path(read, "%s%s%s.%.*s", field, *field == '\0' ? "" : ".", key, CN_BYTES_ARG(item->key));
+        const char  *path = cn_read_path(read, "%s%s%s.%.*s", field, *field == '\0' ? "" : ".",
+                                         key, CN_BYTES_ARG(item->key));
         cn_label_t  *label = cn_array_add(labels);
 
         item->used = true;
@@ -114,7 +118,8 @@ cn_istio_selects(const cn_array_t *wanted, const cn_array_t *labels)
         bool  found = false;
 
         CN_ARRAY_EACH(labels, const cn_label_t, label) {
-            found = found || (cn_bytes_equal(label->key, want->key) && cn_bytes_equal(label->value, want->value));
+            found = found || (cn_bytes_equal(label->key, want->key)
+                              && cn_bytes_equal(label->value, want->value));
         }
 
         if (!found) {
@@ -129,7 +134,8 @@ cn_istio_selects(const cn_array_t *wanted, const cn_array_t *labels)
 cn_origin_t
 cn_istio_origin(const cn_read_t *read, const cn_doc_t *node)
 {
-    return (cn_origin_t) { .file = node->file, .line = node->line, .resource = read->resource->label };
+    return (cn_origin_t) { .file = node->file, .line = node->line,
+        .resource = read->resource->label };
 }
 
 
@@ -147,11 +153,13 @@ cn_istio_full_host(cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space)
     }
 
     if (dots == 0) {
-        full = cn_pool_printf(istio->pool, "%.*s.%.*s.svc.%.*s", CN_BYTES_ARG(host), CN_BYTES_ARG(name_space),
+        full = cn_pool_printf(istio->pool, "%.*s.%.*s.svc.%.*s", CN_BYTES_ARG(host),
+                              CN_BYTES_ARG(name_space),
                               CN_BYTES_ARG(domain));
 
     } else if (dots == 1) {
-        full = cn_pool_printf(istio->pool, "%.*s.svc.%.*s", CN_BYTES_ARG(host), CN_BYTES_ARG(domain));
+        full = cn_pool_printf(istio->pool, "%.*s.svc.%.*s", CN_BYTES_ARG(host),
+                              CN_BYTES_ARG(domain));
 
     } else if (dots == 2 && cn_bytes_ends_with(host, CN_BYTES(".svc"))) {
         full = cn_pool_printf(istio->pool, "%.*s.%.*s", CN_BYTES_ARG(host), CN_BYTES_ARG(domain));
@@ -245,7 +253,7 @@ cn_istio_put(cn_read_t *read, cn_map_t *map, cn_bytes_t key, void *value)
 }
 
 
-/* ---- Namespace, Gateway -------------------------------------------------------------------------- */
+/* ---- Namespace, Gateway ---------------------------------------------------------------------- */
 
 
 void
@@ -270,7 +278,8 @@ static void
 read_listeners(cn_read_t *read, const cn_resource_t *resource)
 {
     static const char *const  fields[] = { "name", "hostname", "tls", "allowedRoutes", NULL };
-    cn_doc_t                 *listeners = cn_read_sequence(read, resource->spec, "listeners", "spec");
+    cn_doc_t                 *listeners = cn_read_sequence(read, resource->spec, "listeners",
+                                                           "spec");
     size_t                    index = 0;
 
     CN_DOC_EACH(listeners, item) {
@@ -285,8 +294,10 @@ read_listeners(cn_read_t *read, const cn_resource_t *resource)
         cn_read_ignore(item, fields);
         (void) cn_read_u64(read, item, "port", field, 1, 65535, &port);
 
-        if (cn_read_need_string(read, item, "protocol", field, &protocol) && !cn_bytes_equal(protocol, CN_BYTES("HBONE"))) {
-            cn_read_error(read, item, cn_read_path(read, "%s.protocol", field), "a waypoint's listener speaks HBONE, not %.*s",
+        if (cn_read_need_string(read, item, "protocol", field, &protocol)
+            && !cn_bytes_equal(protocol, CN_BYTES("HBONE"))) {
+            cn_read_error(read, item, cn_read_path(read, "%s.protocol", field),
+                          "a waypoint's listener speaks HBONE, not %.*s",
                           CN_BYTES_ARG(protocol));
         }
     }
@@ -296,7 +307,8 @@ read_listeners(cn_read_t *read, const cn_resource_t *resource)
 void
 cn_istio_read_gateway(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource)
 {
-    static const char *const   fields[] = { "addresses", "infrastructure", "allowedListeners", "backendTLS", "tls", NULL };
+    static const char *const   fields[] = { "addresses", "infrastructure", "allowedListeners",
+        "backendTLS", "tls", NULL };
     cn_array_t                 labels = CN_ARRAY_INIT(read->pool, cn_label_t);
     cn_array_t                 annotations = CN_ARRAY_INIT(read->pool, cn_label_t);
     cn_gateway_t              *made = cn_istio_new(read, sizeof(*made));
@@ -317,7 +329,8 @@ cn_istio_read_gateway(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *r
     (void) cn_read_need_string(read, resource->spec, "gatewayClassName", "spec", &made->class_name);
 
     if (!cn_bytes_equal(made->class_name, CN_BYTES("istio-waypoint"))) {
-        return;                             /* somebody else's: its fields are none of our business */
+        /* somebody else's: its fields are none of our business */
+        return;
     }
 
     read_listeners(read, resource);

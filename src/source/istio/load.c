@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * load - files of a directory, in sorted order, become resources.  The unit that can be broken is as small as it can be: a
- * document that is no resource is left out, and of a file that is no YAML the documents before the fault count, and for the
- * rest what the last reading had of that file.
+ * load - files of a directory, in sorted order, become resources.  The unit that can be broken is
+ * as small as it can be: a document that is no resource is left out, and of a file that is no YAML
+ * the documents before the fault count, and for the rest what the last reading had of that file.
  */
 
 #include "source/istio/istio.h"
@@ -21,7 +21,12 @@
 #define FILES_MAX  10000
 #define LIST_DEPTH 4                        /* kind: List in a List */
 
-typedef struct { const char *group; const char *versions[4]; const char *kind; cn_istio_kind_t id; } kind_t;
+typedef struct {
+    const char       *group;
+    const char       *versions[4];
+    const char       *kind;
+    cn_istio_kind_t   id;
+} kind_t;
 
 static const kind_t  kinds[] = {
     { "", { "v1" }, "Namespace", CN_KIND_NAMESPACE },
@@ -30,8 +35,10 @@ static const kind_t  kinds[] = {
     { "discovery.k8s.io", { "v1" }, "EndpointSlice", CN_KIND_ENDPOINT_SLICE },
     { "gateway.networking.k8s.io", { "v1", "v1beta1" }, "Gateway", CN_KIND_GATEWAY },
     { "gateway.networking.k8s.io", { "v1", "v1beta1" }, "HTTPRoute", CN_KIND_HTTP_ROUTE },
-    { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "VirtualService", CN_KIND_VIRTUAL_SERVICE },
-    { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "DestinationRule", CN_KIND_DESTINATION_RULE },
+    { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "VirtualService",
+        CN_KIND_VIRTUAL_SERVICE },
+    { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "DestinationRule",
+        CN_KIND_DESTINATION_RULE },
 };
 
 typedef struct {
@@ -50,7 +57,7 @@ fail(cn_istio_t *istio, const char *file, const char *text)
 }
 
 
-/* ---- resources ----------------------------------------------------------------------------------- */
+/* ---- resources ------------------------------------------------------------------------------- */
 
 
 static bool
@@ -67,11 +74,14 @@ in_list(cn_bytes_t text, const char *const *list)
 
 
 static bool
-find_module_kind(cn_istio_t *istio, cn_bytes_t group, cn_bytes_t version, cn_bytes_t kind, cn_loaded_t *loaded)
+find_module_kind(cn_istio_t *istio, cn_bytes_t group, cn_bytes_t version, cn_bytes_t kind,
+    cn_loaded_t *loaded)
 {
-    for (const cn_module_config_t *const *module = istio->config->modules; *module != NULL; module++) {
+    for (const cn_module_config_t *const *module = istio->config->modules; *module != NULL;
+         module++) {
         for (const cn_kind_t *item = (*module)->kinds; item != NULL && item->kind != NULL; item++) {
-            if (cn_bytes_equal(kind, cn_bytes_str(item->kind)) && cn_bytes_equal(group, cn_bytes_str(item->group))
+            if (cn_bytes_equal(kind, cn_bytes_str(item->kind))
+                && cn_bytes_equal(group, cn_bytes_str(item->group))
                 && in_list(version, item->versions))
             {
                 loaded->kind = CN_KIND_MODULE;
@@ -98,7 +108,8 @@ find_kind(cn_istio_t *istio, cn_bytes_t api_version, cn_bytes_t kind, cn_loaded_
     loaded->kind = CN_KIND_UNKNOWN;
 
     for (size_t i = 0; i < CN_COUNT_OF(kinds); i++) {
-        if (!cn_bytes_equal(kind, cn_bytes_str(kinds[i].kind)) || !cn_bytes_equal(group, cn_bytes_str(kinds[i].group))) {
+        if (!cn_bytes_equal(kind, cn_bytes_str(kinds[i].kind))
+            || !cn_bytes_equal(group, cn_bytes_str(kinds[i].group))) {
             continue;
         }
 
@@ -149,7 +160,8 @@ is_dns_name(cn_bytes_t name)
         uint8_t  octet = name.ptr[i];
         bool     inner = octet == '-' || octet == '.';
 
-        if (!((octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9') || (inner && i > 0 && i + 1 < name.len))) {
+        if (!((octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9')
+              || (inner && i > 0 && i + 1 < name.len))) {
             return false;
         }
     }
@@ -162,7 +174,8 @@ static void
 read_metadata(cn_read_t *read, cn_resource_t *resource, bool namespaced)
 {
     static const char *const  fields[] = {
-        "annotations", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
+        "annotations", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers",
+            "generateName", "generation",
         "labels", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid", NULL
     };
     cn_doc_t                 *metadata = cn_read_mapping(read, resource->root, "metadata", "");
@@ -174,16 +187,20 @@ read_metadata(cn_read_t *read, cn_resource_t *resource, bool namespaced)
         return;
     }
 
-    if (cn_read_need_string(read, metadata, "name", "metadata", &resource->name) && !is_dns_name(resource->name)) {
-        cn_read_error(read, cn_doc_get(metadata, "name"), "metadata.name", "\"%.*s\" is no name: lower case letters, digits, - and .",
+    if (cn_read_need_string(read, metadata, "name", "metadata", &resource->name)
+        && !is_dns_name(resource->name)) {
+        cn_read_error(read, cn_doc_get(metadata, "name"), "metadata.name",
+                      "\"%.*s\" is no name: lower case letters, digits, - and .",
                       CN_BYTES_ARG(resource->name));
     }
 
     if (namespaced) {
         resource->name_space = CN_BYTES("default");
 
-        if (cn_read_string(read, metadata, "namespace", "metadata", &resource->name_space) && !is_dns_name(resource->name_space)) {
-            cn_read_error(read, cn_doc_get(metadata, "namespace"), "metadata.namespace", "\"%.*s\" is no name",
+        if (cn_read_string(read, metadata, "namespace", "metadata", &resource->name_space)
+            && !is_dns_name(resource->name_space)) {
+            cn_read_error(read, cn_doc_get(metadata, "namespace"), "metadata.namespace",
+                          "\"%.*s\" is no name",
                           CN_BYTES_ARG(resource->name_space));
         }
     }
@@ -215,7 +232,8 @@ cn_istio_loaded(cn_istio_t *istio, cn_doc_t *root, cn_read_t *read)
     resource = &loaded->resource;
     resource->root = root;
 
-    if (!cn_read_need_string(read, root, "apiVersion", "", &api_version) || !cn_read_need_string(read, root, "kind", "", &kind)) {
+    if (!cn_read_need_string(read, root, "apiVersion", "", &api_version)
+        || !cn_read_need_string(read, root, "kind", "", &kind)) {
         return NULL;
     }
 
@@ -223,12 +241,16 @@ cn_istio_loaded(cn_istio_t *istio, cn_doc_t *root, cn_read_t *read)
     read_metadata(read, resource, loaded->kind != CN_KIND_NAMESPACE);
     resource->api_version = cn_pool_str(istio->pool, api_version);
     resource->kind = cn_pool_str(istio->pool, kind);
-    resource->label = cn_pool_printf(istio->pool, "%.*s %.*s%s%.*s", CN_BYTES_ARG(kind), CN_BYTES_ARG(resource->name_space),
-                                     resource->name_space.len == 0 ? "" : "/", CN_BYTES_ARG(resource->name));
-    key = cn_pool_printf(istio->pool, "%.*s %.*s/%.*s", CN_BYTES_ARG(kind), CN_BYTES_ARG(resource->name_space),
+    resource->label = cn_pool_printf(istio->pool, "%.*s %.*s%s%.*s", CN_BYTES_ARG(kind),
+                                     CN_BYTES_ARG(resource->name_space),
+                                     resource->name_space.len == 0 ? "" : "/",
+                                         CN_BYTES_ARG(resource->name));
+    key = cn_pool_printf(istio->pool, "%.*s %.*s/%.*s", CN_BYTES_ARG(kind),
+                         CN_BYTES_ARG(resource->name_space),
                          CN_BYTES_ARG(resource->name));
 
-    if (resource->api_version == NULL || resource->kind == NULL || resource->label == NULL || key == NULL) {
+    if (resource->api_version == NULL || resource->kind == NULL || resource->label == NULL
+        || key == NULL) {
         cn_read_no_memory(read);
         return NULL;
     }
@@ -246,7 +268,8 @@ static cn_status_t
 warn_unknown_kind(cn_istio_t *istio, cn_loaded_t *loaded)
 {
     const cn_resource_t  *resource = &loaded->resource;
-    char                 *key = cn_pool_printf(istio->pool, "%s %s", resource->api_version, resource->kind);
+    char                 *key = cn_pool_printf(istio->pool, "%s %s", resource->api_version,
+                                               resource->kind);
 
     if (key == NULL) {
         return CN_ERR_MEMORY;
@@ -274,7 +297,8 @@ keep(cn_istio_t *istio, cn_loaded_t *loaded, cn_read_t *read)
     }
 
     if (other != NULL) {
-        cn_read_error(read, loaded->resource.root, "metadata.name", "is there twice, first at %s:%u", other->resource.root->file,
+        cn_read_error(read, loaded->resource.root, "metadata.name",
+                      "is there twice, first at %s:%u", other->resource.root->file,
                       other->resource.root->line);
         return CN_OK;                       /* the first stays */
     }
@@ -324,7 +348,7 @@ add_document(loader_t *loader, cn_doc_t *root, unsigned depth)
 }
 
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 
 /* A resource of the last reading, of a file that cannot be read to its end now. */
@@ -387,7 +411,8 @@ read_all(int fd, uint8_t *buffer, size_t size)
         }
 
         if (got <= 0) {
-            return CN_ERR_IO;               /* shorter than a moment ago: the next reading sees it whole */
+            /* shorter than a moment ago: the next reading sees it whole */
+            return CN_ERR_IO;
         }
 
         at += (size_t) got;
@@ -476,7 +501,8 @@ is_resource_file(const char *file)
     cn_bytes_t  name = cn_bytes_str(file);
 
     return file[0] != '.'
-           && (cn_bytes_ends_with(name, CN_BYTES(".yaml")) || cn_bytes_ends_with(name, CN_BYTES(".yml"))
+           && (cn_bytes_ends_with(name, CN_BYTES(".yaml"))
+               || cn_bytes_ends_with(name, CN_BYTES(".yml"))
                || cn_bytes_ends_with(name, CN_BYTES(".json")));
 }
 

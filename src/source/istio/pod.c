@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * pod - v1 Pod and discovery.k8s.io/v1 EndpointSlice: who is behind a service.  Only what makes a waypoint is read; the
- * rest of their fields is known by name, so that a misspelt one is told.
+ * pod - v1 Pod and discovery.k8s.io/v1 EndpointSlice: who is behind a service.  Only what makes a
+ * waypoint is read; the rest of their fields is known by name, so that a misspelt one is told.
  */
 
 #include "source/istio/istio.h"
@@ -11,18 +11,26 @@
 
 static const char *const  pod_fields[] = {
     "activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy",
-    "enableServiceLinks", "ephemeralContainers", "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostname",
-    "hostnameOverride", "imagePullSecrets", "initContainers", "nodeName", "nodeSelector", "os", "overhead",
-    "preemptionPolicy", "priority", "priorityClassName", "readinessGates", "resourceClaims", "resources",
-    "restartPolicy", "runtimeClassName", "schedulerName", "schedulingGates", "securityContext", "serviceAccount",
-    "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "tolerations",
+    "enableServiceLinks", "ephemeralContainers", "hostAliases", "hostIPC", "hostPID", "hostUsers",
+        "hostname",
+    "hostnameOverride", "imagePullSecrets", "initContainers", "nodeName", "nodeSelector", "os",
+        "overhead",
+    "preemptionPolicy", "priority", "priorityClassName", "readinessGates", "resourceClaims",
+        "resources",
+    "restartPolicy", "runtimeClassName", "schedulerName", "schedulingGates", "securityContext",
+        "serviceAccount",
+    "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds",
+        "tolerations",
     "topologySpreadConstraints", "volumes", "workloadRef", NULL
 };
 
 static const char *const  container_fields[] = {
-    "args", "command", "env", "envFrom", "image", "imagePullPolicy", "lifecycle", "livenessProbe", "readinessProbe",
-    "resizePolicy", "resources", "restartPolicy", "restartPolicyRules", "securityContext", "startupProbe", "stdin",
-    "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices", "volumeMounts",
+    "args", "command", "env", "envFrom", "image", "imagePullPolicy", "lifecycle", "livenessProbe",
+        "readinessProbe",
+    "resizePolicy", "resources", "restartPolicy", "restartPolicyRules", "securityContext",
+        "startupProbe", "stdin",
+    "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices",
+        "volumeMounts",
     "workingDir", NULL
 };
 
@@ -105,7 +113,8 @@ read_conditions(cn_read_t *read, cn_doc_t *status, cn_pod_t *made)
 
         (void) cn_read_need_string(read, item, "type", field, &type);
 
-        if (cn_bytes_equal(type, CN_BYTES("Ready")) && cn_read_need_string(read, item, "status", field, &value)) {
+        if (cn_bytes_equal(type, CN_BYTES("Ready"))
+            && cn_read_need_string(read, item, "status", field, &value)) {
             made->ready = cn_bytes_equal(value, CN_BYTES("True"));
         }
     }
@@ -132,16 +141,21 @@ read_pod_status(cn_read_t *read, cn_pod_t *made)
     CN_DOC_EACH(ips, item) {
         const char  *field = cn_read_path(read, "status.podIPs[%zu]", index++);
 
-        if (cn_read_is_mapping(read, item, field) && cn_read_need_string(read, item, "ip", field, &text)) {
+        if (cn_read_is_mapping(read, item, field)
+            && cn_read_need_string(read, item, "ip", field, &text)) {
             cn_istio_add_ip(read, item, cn_read_path(read, "%s.ip", field), text, &made->addresses);
         }
     }
 
-    return !cn_bytes_equal(phase, CN_BYTES("Succeeded")) && !cn_bytes_equal(phase, CN_BYTES("Failed"));
+    return !cn_bytes_equal(phase, CN_BYTES("Succeeded"))
+        && !cn_bytes_equal(phase, CN_BYTES("Failed"));
 }
 
 
-/* "reviews-v1-545db77b95" of a ReplicaSet with the pod's template hash belongs to the Deployment "reviews-v1". */
+/*
+ * "reviews-v1-545db77b95" of a ReplicaSet with the pod's template hash belongs to the Deployment
+ * "reviews-v1".
+ */
 static cn_bytes_t
 owner_name(cn_bytes_t kind, cn_bytes_t name, cn_bytes_t hash)
 {
@@ -155,7 +169,10 @@ owner_name(cn_bytes_t kind, cn_bytes_t name, cn_bytes_t hash)
 }
 
 
-/* A pod whose name was made up by a controller is told by that controller; istiod sees it by generateName. */
+/*
+ * A pod whose name was made up by a controller is told by that controller; istiod sees it by
+ * generateName.
+ */
 static void
 read_workload(cn_read_t *read, cn_pod_t *made)
 {
@@ -183,7 +200,8 @@ read_workload(cn_read_t *read, cn_pod_t *made)
         cn_doc_use_all(item);
 
         if (controller && generated.len > 0 && name.len > 0) {
-            made->workload = owner_name(kind, name, cn_istio_label(&made->labels, "pod-template-hash"));
+            made->workload = owner_name(kind, name,
+                                        cn_istio_label(&made->labels, "pod-template-hash"));
         }
     }
 }
@@ -195,10 +213,13 @@ has_tunnel(cn_read_t *read, const cn_pod_t *pod)
 {
     cn_array_t  annotations = CN_ARRAY_INIT(read->pool, cn_label_t);
 
-    cn_istio_labels(read, cn_istio_metadata(read->resource), "annotations", "metadata", &annotations);
+    cn_istio_labels(read, cn_istio_metadata(read->resource), "annotations", "metadata",
+                    &annotations);
 
-    return cn_bytes_equal(cn_istio_label(&annotations, "ambient.istio.io/redirection"), CN_BYTES("enabled"))
-           || cn_bytes_equal(cn_istio_label(&pod->labels, "networking.istio.io/tunnel"), CN_BYTES(HBONE_TUNNEL));
+    return cn_bytes_equal(cn_istio_label(&annotations, "ambient.istio.io/redirection"),
+                          CN_BYTES("enabled"))
+           || cn_bytes_equal(cn_istio_label(&pod->labels, "networking.istio.io/tunnel"),
+                             CN_BYTES(HBONE_TUNNEL));
 }
 
 
@@ -226,12 +247,17 @@ cn_istio_read_pod(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resou
     runs = read_pod_status(read, made);
     read_workload(read, made);
     made->hbone = has_tunnel(read, made) && !made->host_network;
-    made->uid = cn_bytes_str(cn_pool_printf(read->pool, "%.*s//Pod/%.*s/%.*s", CN_BYTES_ARG(istio->model->cluster_id),
-                                            CN_BYTES_ARG(made->name_space), CN_BYTES_ARG(made->name)));
-    made->principal = cn_bytes_str(cn_pool_printf(read->pool, "spiffe://%.*s/ns/%.*s/sa/%.*s", CN_BYTES_ARG(*domain),
-                                                  CN_BYTES_ARG(made->name_space), CN_BYTES_ARG(made->service_account)));
+    made->uid = cn_bytes_str(cn_pool_printf(read->pool, "%.*s//Pod/%.*s/%.*s",
+                                            CN_BYTES_ARG(istio->model->cluster_id),
+                                            CN_BYTES_ARG(made->name_space),
+                                                CN_BYTES_ARG(made->name)));
+    made->principal = cn_bytes_str(cn_pool_printf(read->pool, "spiffe://%.*s/ns/%.*s/sa/%.*s",
+                                                  CN_BYTES_ARG(*domain),
+                                                  CN_BYTES_ARG(made->name_space),
+                                                      CN_BYTES_ARG(made->service_account)));
     cn_istio_finish(read);
-    key = cn_pool_printf(read->pool, "%.*s/%.*s", CN_BYTES_ARG(made->name_space), CN_BYTES_ARG(made->name));
+    key = cn_pool_printf(read->pool, "%.*s/%.*s", CN_BYTES_ARG(made->name_space),
+                         CN_BYTES_ARG(made->name));
 
     if (key == NULL || made->uid.len == 0 || made->principal.len == 0) {
         cn_read_no_memory(read);
@@ -244,13 +270,14 @@ cn_istio_read_pod(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resou
 }
 
 
-/* ---- EndpointSlice ------------------------------------------------------------------------------- */
+/* ---- EndpointSlice --------------------------------------------------------------------------- */
 
 
 static void
 read_slice_endpoint(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t *endpoints)
 {
-    static const char *const  fields[] = { "deprecatedTopology", "hints", "hostname", "nodeName", "zone", NULL };
+    static const char *const  fields[] = { "deprecatedTopology", "hints", "hostname", "nodeName",
+        "zone", NULL };
     cn_doc_t                 *addresses, *conditions, *target;
     cn_slice_endpoint_t      *made;
     cn_bytes_t                text = CN_BYTES_NONE;
@@ -267,7 +294,8 @@ read_slice_endpoint(cn_read_t *read, cn_doc_t *item, const char *field, cn_array
         return;
     }
 
-    *made = (cn_slice_endpoint_t) { .addresses = CN_ARRAY_INIT(read->pool, cn_table_ip_t), .ready = true };
+    *made = (cn_slice_endpoint_t) { .addresses = CN_ARRAY_INIT(read->pool, cn_table_ip_t),
+        .ready = true };
     addresses = cn_read_sequence(read, item, "addresses", field);
     conditions = cn_read_mapping(read, item, "conditions", field);
     target = cn_read_mapping(read, item, "targetRef", field);
@@ -281,10 +309,12 @@ read_slice_endpoint(cn_read_t *read, cn_doc_t *item, const char *field, cn_array
         }
     }
 
-    (void) cn_read_bool(read, conditions, "ready", cn_read_path(read, "%s.conditions", field), &made->ready);
+    (void) cn_read_bool(read, conditions, "ready", cn_read_path(read, "%s.conditions", field),
+                        &made->ready);
     cn_doc_use_all(conditions);
 
-    if (cn_read_string(read, target, "kind", field, &text) && cn_bytes_equal(text, CN_BYTES("Pod"))) {
+    if (cn_read_string(read, target, "kind", field, &text)
+        && cn_bytes_equal(text, CN_BYTES("Pod"))) {
         (void) cn_read_string(read, target, "name", field, &made->pod);
     }
 
@@ -353,14 +383,16 @@ cn_istio_read_slice(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *res
     endpoints = cn_read_sequence(read, resource->root, "endpoints", "");
 
     CN_DOC_EACH(endpoints, item) {
-        read_slice_endpoint(read, item, cn_read_path(read, "endpoints[%zu]", index++), &made->endpoints);
+        read_slice_endpoint(read, item, cn_read_path(read, "endpoints[%zu]", index++),
+                            &made->endpoints);
     }
 
     read_slice_ports(read, &made->ports);
     cn_istio_finish(read);
 
     if (made->service.len == 0) {
-        cn_read_error(read, resource->root, "metadata.labels", "has no label kubernetes.io/service-name");
+        cn_read_error(read, resource->root, "metadata.labels",
+                      "has no label kubernetes.io/service-name");
     }
 
     service = cn_istio_service(istio, made->service, made->name_space);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * routes - the routes of one port of a service, from all rules that steer it, in the order and with the names that
- * istiod gives them.  After a route that matches everything there is no other.
+ * routes - the routes of one port of a service, from all rules that steer it, in the order and with
+ * the names that istiod gives them.  After a route that matches everything there is no other.
  */
 
 #include "source/istio/rules.h"
@@ -11,23 +11,27 @@ typedef struct {
     cn_istio_t               *istio;
     cn_kube_service_t        *service;
     const cn_kube_port_t     *port;
-    cn_bytes_t                set_name;     /* of the decorator when a route has several destinations */
+    /* of the decorator when a route has several destinations */
+    cn_bytes_t                set_name;
     cn_array_t               *routes;
     bool                      closed;       /* the last route matches everything */
 } builder_t;
 
 
 cn_bytes_t
-cn_istio_cluster_name(cn_istio_t *istio, const cn_kube_service_t *service, uint16_t port, const char *protocol,
+cn_istio_cluster_name(cn_istio_t *istio, const cn_kube_service_t *service, uint16_t port,
+    const char *protocol,
     cn_bytes_t subset, cn_bytes_t host)
 {
     char  *name;
 
     if (service != NULL && !service->ours) {
-        name = cn_pool_printf(istio->pool, "outbound|%u|%.*s|%.*s", port, CN_BYTES_ARG(subset), CN_BYTES_ARG(host));
+        name = cn_pool_printf(istio->pool, "outbound|%u|%.*s|%.*s", port, CN_BYTES_ARG(subset),
+                              CN_BYTES_ARG(host));
 
     } else {
-        name = cn_pool_printf(istio->pool, "inbound-vip|%u|%s%s%.*s|%.*s", port, protocol, subset.len > 0 ? "/" : "",
+        name = cn_pool_printf(istio->pool, "inbound-vip|%u|%s%s%.*s|%.*s", port, protocol,
+                              subset.len > 0 ? "/" : "",
                               CN_BYTES_ARG(subset), CN_BYTES_ARG(host));
     }
 
@@ -35,7 +39,9 @@ cn_istio_cluster_name(cn_istio_t *istio, const cn_kube_service_t *service, uint1
 }
 
 
-/* A destination that names no port means the service's only one, else the one that was asked for. */
+/*
+ * A destination that names no port means the service's only one, else the one that was asked for.
+ */
 static uint16_t
 destination_port(const builder_t *builder, const cn_rule_destination_t *destination)
 {
@@ -71,7 +77,8 @@ append_all(cn_array_t *to, const cn_array_t *from)
 
 
 static cn_status_t
-add_destination(const builder_t *builder, const cn_rule_destination_t *from, bool only, cn_route_t *route)
+add_destination(const builder_t *builder, const cn_rule_destination_t *from, bool only,
+    cn_route_t *route)
 {
     cn_pool_t         *pool = builder->istio->pool;
     cn_destination_t  *made = cn_array_add(&route->destinations);
@@ -81,7 +88,8 @@ add_destination(const builder_t *builder, const cn_rule_destination_t *from, boo
     }
 
     *made = (cn_destination_t) {
-        .cluster = cn_istio_cluster_name(builder->istio, from->service, destination_port(builder, from), "http", from->subset,
+        .cluster = cn_istio_cluster_name(builder->istio, from->service,
+                                         destination_port(builder, from), "http", from->subset,
                                          from->host),
         .weight = only ? 1 : from->weight,
         .header_ops = CN_ARRAY_INIT(pool, cn_header_op_t),
@@ -108,7 +116,8 @@ set_decorator(const builder_t *builder, const cn_rule_t *rule, cn_route_t *route
     const cn_rule_destination_t  *first = rule->destinations.items;
     bool                          only = rule->destinations.count == 1 && rule->direct_status == 0;
     cn_bytes_t                    host = only ? first->host : builder->set_name;
-    uint16_t                      port = only ? destination_port(builder, first) : builder->port->port;
+    uint16_t                      port = only ? destination_port(builder, first)
+        : builder->port->port;
     cn_bytes_t                    path = CN_BYTES("/");
     const char                   *star = "*";
 
@@ -120,7 +129,8 @@ set_decorator(const builder_t *builder, const cn_rule_t *rule, cn_route_t *route
         path = route->path;
     }
 
-    route->decorator = cn_bytes_str(cn_pool_printf(builder->istio->pool, "%.*s:%u%.*s%s", CN_BYTES_ARG(host), port,
+    route->decorator = cn_bytes_str(cn_pool_printf(builder->istio->pool, "%.*s:%u%.*s%s",
+                                                   CN_BYTES_ARG(host), port,
                                                    CN_BYTES_ARG(path), star));
 
     return route->decorator.len == 0 ? CN_ERR_MEMORY : CN_OK;
@@ -141,7 +151,8 @@ set_match(const cn_rule_match_t *match, cn_route_t *route)
 
 
 static cn_status_t
-set_name(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t *match, cn_route_t *route)
+set_name(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t *match,
+    cn_route_t *route)
 {
     route->name = rule->name;
 
@@ -149,7 +160,8 @@ set_name(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t 
         return CN_OK;
     }
 
-    route->name = cn_bytes_str(cn_pool_printf(builder->istio->pool, "%.*s.%.*s", CN_BYTES_ARG(rule->name),
+    route->name = cn_bytes_str(cn_pool_printf(builder->istio->pool, "%.*s.%.*s",
+                                              CN_BYTES_ARG(rule->name),
                                               CN_BYTES_ARG(match->name)));
 
     return route->name.len == 0 ? CN_ERR_MEMORY : CN_OK;
@@ -157,7 +169,8 @@ set_name(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t 
 
 
 static cn_status_t
-fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t *match, cn_route_t *route)
+fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t *match,
+    cn_route_t *route)
 {
     cn_status_t  status;
     bool         only = rule->destinations.count == 1;
@@ -206,7 +219,8 @@ matches_all(const cn_route_t *route)
 {
     return route->headers.count == 0 && route->query.count == 0
            && (route->path_kind == CN_PATH_MATCH_ANY
-               || (route->path_kind == CN_PATH_MATCH_PREFIX && cn_bytes_equal(route->path, CN_BYTES("/"))));
+               || (route->path_kind == CN_PATH_MATCH_PREFIX
+                   && cn_bytes_equal(route->path, CN_BYTES("/"))));
 }
 
 
@@ -217,7 +231,8 @@ add_route(builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t *matc
     cn_route_t  *slot;
     cn_status_t  status;
 
-    if (builder->closed || (match != NULL && match->port != 0 && match->port != builder->port->port)) {
+    if (builder->closed || (match != NULL && match->port != 0
+                            && match->port != builder->port->port)) {
         return CN_OK;
     }
 
@@ -266,7 +281,8 @@ steers(const cn_rule_set_t *set, const cn_kube_service_t *service, uint16_t port
     for (size_t i = 0; i < set->services.count; i++) {
         uint16_t  only = *CN_ARRAY_AT(&set->ports, uint16_t, i);
 
-        if (*CN_ARRAY_AT(&set->services, cn_service_ref_t, i) == service && (only == 0 || only == port)) {
+        if (*CN_ARRAY_AT(&set->services, cn_service_ref_t, i) == service
+            && (only == 0 || only == port)) {
             return true;
         }
     }
@@ -283,7 +299,7 @@ seen(const cn_rule_set_ref_t *set, const cn_rule_set_ref_t *first)
 }
 
 
-/* ---- Gateway API precedence ---------------------------------------------------------------------- */
+/* ---- Gateway API precedence ------------------------------------------------------------------ */
 
 
 typedef struct {
@@ -313,7 +329,10 @@ has_method(const cn_rule_match_t *match)
         }                                                   \
     } while (0)
 
-/* Exact paths, then longer prefixes, a method, more headers, more query parameters; a rule without a match is last. */
+/*
+ * Exact paths, then longer prefixes, a method, more headers, more query parameters; a rule without
+ * a match is last.
+ */
 static int
 compare_ranked(const void *a, const void *b)
 {
@@ -334,7 +353,10 @@ compare_ranked(const void *a, const void *b)
 }
 
 
-/* All HTTPRoutes of a port are one ordered list; the sort is stable, so older routes and earlier rules win. */
+/*
+ * All HTTPRoutes of a port are one ordered list; the sort is stable, so older routes and earlier
+ * rules win.
+ */
 static cn_status_t
 add_http_routes(builder_t *builder)
 {
@@ -342,7 +364,8 @@ add_http_routes(builder_t *builder)
     cn_array_t   ranked = CN_ARRAY_INIT(istio->pool, ranked_t);
 
     CN_ARRAY_EACH(&builder->service->http_routes, const cn_rule_set_ref_t, set) {
-        if (seen(set, builder->service->http_routes.items) || !steers(*set, builder->service, builder->port->port)) {
+        if (seen(set, builder->service->http_routes.items)
+            || !steers(*set, builder->service, builder->port->port)) {
             continue;
         }
 
@@ -361,8 +384,10 @@ add_http_routes(builder_t *builder)
         return CN_OK;
     }
 
-    builder->set_name = cn_bytes_str(cn_pool_printf(istio->pool, "%.*s~%u~%.*s", CN_BYTES_ARG(builder->service->name_space),
-                                                    builder->port->port, CN_BYTES_ARG(builder->service->host)));
+    builder->set_name = cn_bytes_str(cn_pool_printf(istio->pool, "%.*s~%u~%.*s",
+                                                    CN_BYTES_ARG(builder->service->name_space),
+                                                    builder->port->port,
+                                                        CN_BYTES_ARG(builder->service->host)));
 
     if (builder->set_name.len == 0 || cn_array_sort(&ranked, compare_ranked) != CN_OK) {
         return CN_ERR_MEMORY;
@@ -384,7 +409,8 @@ static cn_status_t
 add_virtual_services(builder_t *builder)
 {
     CN_ARRAY_EACH(&builder->service->virtual_services, const cn_rule_set_ref_t, set) {
-        if (seen(set, builder->service->virtual_services.items) || !steers(*set, builder->service, builder->port->port)) {
+        if (seen(set, builder->service->virtual_services.items)
+            || !steers(*set, builder->service, builder->port->port)) {
             continue;
         }
 
@@ -419,7 +445,8 @@ add_default(builder_t *builder)
     cn_rule_t               rule = {
         .name = CN_BYTES("default"),
         .matches = CN_ARRAY_INIT(istio->pool, cn_rule_match_t),
-        .destinations = { .items = &destination, .count = 1, .capacity = 1, .item_size = sizeof(destination) },
+        .destinations = { .items = &destination, .count = 1, .capacity = 1,
+            .item_size = sizeof(destination) },
         .header_ops = CN_ARRAY_INIT(istio->pool, cn_header_op_t),
         .filters = CN_ARRAY_INIT(istio->pool, cn_filter_config_t),
         .no_cluster_status = 503,
@@ -431,7 +458,8 @@ add_default(builder_t *builder)
 
 
 cn_status_t
-cn_istio_build_routes(cn_istio_t *istio, cn_kube_service_t *service, const cn_kube_port_t *port, cn_array_t *routes)
+cn_istio_build_routes(cn_istio_t *istio, cn_kube_service_t *service, const cn_kube_port_t *port,
+    cn_array_t *routes)
 {
     builder_t    builder = { .istio = istio, .service = service, .port = port, .routes = routes };
     bool         steered = false;

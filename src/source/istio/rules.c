@@ -82,7 +82,8 @@ void
 cn_rule_set_serve(cn_read_t *read, cn_rule_set_t *set, cn_kube_service_t *service, uint16_t port)
 {
     for (size_t i = 0; i < set->services.count; i++) {
-        if (*CN_ARRAY_AT(&set->services, cn_service_ref_t, i) == service && *CN_ARRAY_AT(&set->ports, uint16_t, i) == port) {
+        if (*CN_ARRAY_AT(&set->services, cn_service_ref_t, i) == service
+            && *CN_ARRAY_AT(&set->ports, uint16_t, i) == port) {
             return;
         }
     }
@@ -111,7 +112,8 @@ cn_rule_lower(cn_read_t *read, cn_bytes_t bytes)
 
 
 void
-cn_rule_add_match(cn_read_t *read, cn_array_t *matches, cn_bytes_t name, bool lower, const cn_string_match_t *value)
+cn_rule_add_match(cn_read_t *read, cn_array_t *matches, cn_bytes_t name, bool lower,
+    const cn_string_match_t *value)
 {
     cn_header_match_t  match = {
         .name = lower ? cn_rule_lower(read, name) : name,
@@ -149,7 +151,8 @@ claims(const char *const *names, const char *name)
 static void
 set_filter(cn_read_t *read, cn_array_t *filters, const cn_module_config_t *module, void *config)
 {
-    cn_filter_config_t  filter = { .module = module, .name = cn_bytes_str(module->filter_name), .config = config };
+    cn_filter_config_t  filter = { .module = module, .name = cn_bytes_str(module->filter_name),
+        .config = config };
 
     CN_ARRAY_EACH(filters, cn_filter_config_t, known) {
         if (known->module == module) {
@@ -163,7 +166,8 @@ set_filter(cn_read_t *read, cn_array_t *filters, const cn_module_config_t *modul
 
 
 bool
-cn_rule_module_field(cn_istio_t *istio, cn_read_t *read, const char *name, bool is_filter, cn_doc_t *node,
+cn_rule_module_field(cn_istio_t *istio, cn_read_t *read, const char *name, bool is_filter,
+    cn_doc_t *node,
     const char *field, cn_array_t *filters, cn_array_t *ops)
 {
     for (const cn_module_config_t *const *slot = istio->config->modules; *slot != NULL; slot++) {
@@ -204,11 +208,13 @@ cn_rule_set_compare(const void *a, const void *b)
 {
     const cn_rule_set_t  *left = *(const cn_rule_set_ref_t *) a;
     const cn_rule_set_t  *right = *(const cn_rule_set_ref_t *) b;
-    int                   order = (left->created > right->created) - (left->created < right->created);
+    int                   order;
 
-    if (order == 0) {
-        order = cn_bytes_compare(left->name, right->name);
+    if (left->created != right->created) {
+        return left->created < right->created ? -1 : 1;
     }
+
+    order = cn_bytes_compare(left->name, right->name);
 
     return order != 0 ? order : cn_bytes_compare(left->name_space, right->name_space);
 }

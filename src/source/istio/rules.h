@@ -7,6 +7,7 @@
 
 #include "source/istio/istio.h"
 
+/* Each with its defaults; node is where it stands.  A set: NULL: memory, reported. */
 void cn_rule_init(cn_rule_t *rule, cn_read_t *read, const cn_doc_t *node);
 void cn_rule_match_init(cn_rule_match_t *match, cn_read_t *read, const cn_doc_t *node);
 void cn_rule_destination_init(cn_rule_destination_t *destination, cn_read_t *read);
@@ -16,18 +17,24 @@ cn_rule_set_t *cn_rule_set_new(cn_read_t *read, const cn_resource_t *resource);
 void cn_rule_add(cn_read_t *read, cn_array_t *array, const void *item);
 
 /* One more service whose traffic the set routes; port 0: all of it. */
-void cn_rule_set_serve(cn_read_t *read, cn_rule_set_t *set, cn_kube_service_t *service, uint16_t port);
+void cn_rule_set_serve(cn_read_t *read, cn_rule_set_t *set, cn_kube_service_t *service,
+    uint16_t port);
 
 /* A header or query match; the name in lower case when it is a header's. */
-void cn_rule_add_match(cn_read_t *read, cn_array_t *matches, cn_bytes_t name, bool lower, const cn_string_match_t *value);
+void cn_rule_add_match(cn_read_t *read, cn_array_t *matches, cn_bytes_t name, bool lower,
+    const cn_string_match_t *value);
 
 /* Octets in lower case, in the model's pool. */
 cn_bytes_t cn_rule_lower(cn_read_t *read, cn_bytes_t bytes);
 
 int cn_rule_compare_names(const void *a, const void *b);        /* of cn_header_match_t */
 
-/* What a module makes of a field or filter of its own; header operations go to ops.  False: no module claims it. */
-bool cn_rule_module_field(cn_istio_t *istio, cn_read_t *read, const char *name, bool is_filter, cn_doc_t *node,
+/*
+ * What a module makes of a field or filter of its own; header operations go to ops.  False: no
+ * module claims it.
+ */
+bool cn_rule_module_field(cn_istio_t *istio, cn_read_t *read, const char *name, bool is_filter,
+    cn_doc_t *node,
     const char *field, cn_array_t *filters, cn_array_t *ops);
 
 /* Sorts sets by age, then name and namespace: the older wins. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * service - v1 Service.  Only what makes a waypoint is read; the rest of its fields is known by name, so that a
- * misspelt one is told.
+ * service - v1 Service.  Only what makes a waypoint is read; the rest of its fields is known by
+ * name, so that a misspelt one is told.
  */
 
 #include "source/istio/istio.h"
@@ -10,7 +10,8 @@
 static const char *const  service_fields[] = {
     "allocateLoadBalancerNodePorts", "externalIPs", "externalTrafficPolicy", "healthCheckNodePort",
     "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP",
-    "loadBalancerSourceRanges", "sessionAffinity", "sessionAffinityConfig", "trafficDistribution", NULL
+    "loadBalancerSourceRanges", "sessionAffinity", "sessionAffinityConfig", "trafficDistribution",
+        NULL
 };
 
 
@@ -49,7 +50,10 @@ find_protocol(cn_bytes_t name, cn_kube_port_t *port)
 }
 
 
-/* appProtocol wins, then the name's first word, then ports where a peer would wait for the server to speak first. */
+/*
+ * appProtocol wins, then the name's first word, then ports where a peer would wait for the server
+ * to speak first.
+ */
 static void
 choose_protocol(cn_bytes_t app_protocol, cn_kube_port_t *port)
 {
@@ -108,7 +112,8 @@ read_target_port(cn_read_t *read, cn_doc_t *item, const char *field, cn_kube_por
         return;
     }
 
-    cn_read_error(read, node, cn_read_path(read, "%s.targetPort", field), "is no port number in 1..65535 and no name");
+    cn_read_error(read, node, cn_read_path(read, "%s.targetPort", field),
+                  "is no port number in 1..65535 and no name");
 }
 
 
@@ -151,7 +156,8 @@ read_service_port(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t
 
     CN_ARRAY_EACH(ports, const cn_kube_port_t, other) {
         if (other->port == port.port) {
-            cn_read_error(read, item, cn_read_path(read, "%s.port", field), "port %u is there twice", port.port);
+            cn_read_error(read, item, cn_read_path(read, "%s.port", field),
+                          "port %u is there twice", port.port);
             return;
         }
     }
@@ -209,8 +215,10 @@ read_service_spec(cn_read_t *read, cn_doc_t *spec, cn_kube_service_t *made)
     cn_bytes_t   type = CN_BYTES_NONE;
     size_t       index = 0;
 
-    if (cn_read_string(read, spec, "type", "spec", &type) && cn_bytes_equal(type, CN_BYTES("ExternalName"))) {
-        cn_read_error(read, cn_doc_get(spec, "type"), "spec.type", "ExternalName is not implemented");
+    if (cn_read_string(read, spec, "type", "spec", &type)
+        && cn_bytes_equal(type, CN_BYTES("ExternalName"))) {
+        cn_read_error(read, cn_doc_get(spec, "type"), "spec.type",
+                      "ExternalName is not implemented");
     }
 
     CN_DOC_EACH(ports, item) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * virtual_service - networking.istio.io VirtualService, its http part.  A field that we know and do not implement is an
- * error that names it; an unknown one is a warning, in a match an error.
+ * virtual_service - networking.istio.io VirtualService, its http part.  A field that we know and do
+ * not implement is an error that names it; an unknown one is a warning, in a match an error.
  */
 
 #include "source/istio/rules.h"
@@ -17,12 +17,13 @@ typedef struct {
 } reader_t;
 
 
-/* ---- match --------------------------------------------------------------------------------------- */
+/* ---- match ----------------------------------------------------------------------------------- */
 
 
 /* {exact: x} or {prefix: x}; where empty says "is present", {} is that.  False: reported. */
 static bool
-read_string_match(cn_read_t *read, cn_doc_t *node, const char *field, bool may_be_empty, cn_string_match_t *match)
+read_string_match(cn_read_t *read, cn_doc_t *node, const char *field, bool may_be_empty,
+    cn_string_match_t *match)
 {
     static const char *const  unsupported[] = { "regex", NULL };
     size_t                    errors = read->errors;
@@ -82,13 +83,15 @@ read_uri(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *ma
 
 
 static void
-read_named_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char *field, bool invert, cn_array_t *matches)
+read_named_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char *field,
+    bool invert, cn_array_t *matches)
 {
     cn_doc_t  *mapping = cn_read_mapping(read, item, key, field);
     bool       headers = strcmp(key, "queryParams") != 0;
 
     CN_DOC_EACH(mapping, node) {
-        const char         *path = cn_read_path(read, "%s.%s.%.*s", field, key, CN_BYTES_ARG(node->key));
+        const char         *path = cn_read_path(read, "%s.%s.%.*s", field, key,
+                                                CN_BYTES_ARG(node->key));
         cn_string_match_t   value;
         cn_header_match_t  *last;
 
@@ -115,13 +118,16 @@ read_named_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char 
 
 
 static void
-read_pseudo(cn_read_t *read, cn_doc_t *item, const char *key, const char *field, cn_array_t *matches)
+read_pseudo(cn_read_t *read, cn_doc_t *item, const char *key, const char *field,
+    cn_array_t *matches)
 {
     cn_doc_t           *node = cn_doc_get(item, key);
     cn_string_match_t   value;
 
-    if (node != NULL && read_string_match(read, node, cn_read_path(read, "%s.%s", field, key), false, &value)) {
-        cn_rule_add_match(read, matches, cn_bytes_str(cn_read_path(read, ":%s", key)), true, &value);
+    if (node != NULL && read_string_match(read, node, cn_read_path(read, "%s.%s", field, key),
+                                          false, &value)) {
+        cn_rule_add_match(read, matches, cn_bytes_str(cn_read_path(read, ":%s", key)), true,
+                          &value);
     }
 }
 
@@ -196,7 +202,7 @@ read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *
 }
 
 
-/* ---- route --------------------------------------------------------------------------------------- */
+/* ---- route ----------------------------------------------------------------------------------- */
 
 
 static void
@@ -209,24 +215,28 @@ resolve(const reader_t *reader, cn_doc_t *node, const char *field, cn_rule_desti
     made->host = cn_istio_full_host(istio, made->host, reader->name_space);
 
     if (made->service == NULL) {
-        cn_read_error(read, cn_doc_get(node, "host"), cn_read_path(read, "%s.host", field), "there is no service %.*s", CN_BYTES_ARG(made->host));
+        cn_read_error(read, cn_doc_get(node, "host"), cn_read_path(read, "%s.host", field),
+                      "there is no service %.*s", CN_BYTES_ARG(made->host));
         return;
     }
 
     if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
-        cn_read_error(read, cn_doc_path(node, "port.number"), cn_read_path(read, "%s.port.number", field), "service %.*s has no port %u",
+        cn_read_error(read, cn_doc_path(node, "port.number"),
+                      cn_read_path(read, "%s.port.number", field), "service %.*s has no port %u",
                       CN_BYTES_ARG(made->host), made->port);
     }
 
     if (made->subset.len > 0 && cn_istio_subset(made->service, made->subset) == NULL) {
-        cn_read_error(read, cn_doc_get(node, "subset"), cn_read_path(read, "%s.subset", field), "no DestinationRule of %.*s has a subset %.*s",
+        cn_read_error(read, cn_doc_get(node, "subset"), cn_read_path(read, "%s.subset", field),
+                      "no DestinationRule of %.*s has a subset %.*s",
                       CN_BYTES_ARG(made->host), CN_BYTES_ARG(made->subset));
     }
 }
 
 
 static void
-read_destination(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_destination_t *made)
+read_destination(const reader_t *reader, cn_doc_t *item, const char *field,
+    cn_rule_destination_t *made)
 {
     cn_read_t   *read = reader->read;
     cn_doc_t    *node = cn_read_mapping(read, item, "destination", field);
@@ -255,13 +265,15 @@ read_destination(const reader_t *reader, cn_doc_t *item, const char *field, cn_r
 
 /* A field of http[] or route[] that belongs to a module of this build. */
 static void
-read_module_field(const reader_t *reader, cn_doc_t *parent, const char *name, const char *field, cn_array_t *filters,
+read_module_field(const reader_t *reader, cn_doc_t *parent, const char *name, const char *field,
+    cn_array_t *filters,
     cn_array_t *ops)
 {
     cn_doc_t    *node = cn_doc_get(parent, name);
     const char  *path = cn_read_path(reader->read, "%s.%s", field, name);
 
-    if (node != NULL && !cn_rule_module_field(reader->istio, reader->read, name, false, node, path, filters, ops)) {
+    if (node != NULL && !cn_rule_module_field(reader->istio, reader->read, name, false, node, path,
+                                              filters, ops)) {
         cn_doc_use_all(node);
         cn_read_error(reader->read, node, path, "is not implemented in this build");
     }
@@ -367,7 +379,8 @@ read_retry_on(cn_read_t *read, cn_doc_t *node, const char *field, cn_retry_t *re
             bit = CN_RETRY_RETRIABLE_STATUS_CODES;
 
         } else if (!find_condition(word, &bit)) {
-            cn_read_error(read, cn_doc_get(node, "retryOn"), cn_read_path(read, "%s.retryOn", field),
+            cn_read_error(read, cn_doc_get(node, "retryOn"),
+                          cn_read_path(read, "%s.retryOn", field),
                           "\"%.*s\" is no condition that is implemented", CN_BYTES_ARG(word));
         }
 
@@ -399,10 +412,12 @@ read_retries(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rule
     (void) cn_read_duration_ms(read, node, "perTryTimeout", path, &retry->per_try_timeout_ms);
 
     if (cn_read_duration_ms(read, node, "backoff", path, &retry->base_backoff_ms)) {
-        retry->max_backoff_ms = retry->base_backoff_ms > UINT32_MAX / 10 ? UINT32_MAX : retry->base_backoff_ms * 10;
+        retry->max_backoff_ms = retry->base_backoff_ms > UINT32_MAX / 10 ? UINT32_MAX
+            : retry->base_backoff_ms * 10;
     }
 
-    if (cn_read_bool(read, node, "retryIgnorePreviousHosts", path, &another_host) && !another_host) {
+    if (cn_read_bool(read, node, "retryIgnorePreviousHosts", path, &another_host)
+        && !another_host) {
         retry->host_attempts = 0;
     }
 
@@ -415,7 +430,8 @@ static void
 read_http(const reader_t *reader, cn_doc_t *item, const char *field, cn_array_t *rules)
 {
     static const char *const  unsupported[] = {
-        "redirect", "directResponse", "delegate", "rewrite", "mirror", "mirrorPercent", "mirror_percent",
+        "redirect", "directResponse", "delegate", "rewrite", "mirror", "mirrorPercent",
+            "mirror_percent",
         "mirrorPercentage", "mirrors", "corsPolicy", NULL
     };
     cn_read_t                *read = reader->read;
@@ -454,14 +470,15 @@ read_http(const reader_t *reader, cn_doc_t *item, const char *field, cn_array_t 
 }
 
 
-/* ---- the resource -------------------------------------------------------------------------------- */
+/* ---- the resource ---------------------------------------------------------------------------- */
 
 
 /* A VirtualService counts for services of its own namespace, and that of the waypoint for all. */
 static bool
 may_route(const cn_istio_t *istio, const cn_kube_service_t *service, cn_bytes_t name_space)
 {
-    return cn_bytes_equal(name_space, service->name_space) || cn_bytes_equal(name_space, istio->model->name_space);
+    return cn_bytes_equal(name_space, service->name_space)
+        || cn_bytes_equal(name_space, istio->model->name_space);
 }
 
 
@@ -495,13 +512,16 @@ read_hosts(const reader_t *reader, cn_doc_t *spec, cn_rule_set_t *set)
 
         if (service == NULL) {
             cn_read_error(read, item, field, "there is no service %.*s",
-                          CN_BYTES_ARG(cn_istio_full_host(reader->istio, host, reader->name_space)));
+                          CN_BYTES_ARG(cn_istio_full_host(reader->istio, host,
+                                                          reader->name_space)));
 
         } else if (may_route(reader->istio, service, reader->name_space)) {
             cn_rule_set_serve(read, set, service, 0);
 
         } else {
-            cn_read_warn(read, item, field, "is of another namespace than the VirtualService and the waypoint: no effect");
+            cn_read_warn(read, item, field,
+                         "is of another namespace than the VirtualService and the waypoint: "
+                         "no effect");
         }
     }
 }
@@ -521,7 +541,8 @@ cn_istio_read_virtual_service(cn_istio_t *istio, cn_read_t *read, const cn_resou
 {
     static const char *const  unsupported[] = { "tls", "tcp", NULL };
     static const char *const  ignored[] = { "exportTo", NULL };
-    reader_t                  reader = { .istio = istio, .read = read, .name_space = resource->name_space };
+    reader_t                  reader = { .istio = istio, .read = read,
+        .name_space = resource->name_space };
     cn_rule_set_t            *set = cn_rule_set_new(read, resource);
     cn_doc_t                 *http;
     size_t                    index = 0;

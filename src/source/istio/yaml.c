@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * yaml - libyaml's events become a tree.  The parser recurses once for each level, at most CN_YAML_DEPTH_MAX.
+ * yaml - libyaml's events become a tree.  The parser recurses once for each level, at most
+ * CN_YAML_DEPTH_MAX.
  */
 
 #include "source/istio/yaml.h"
@@ -10,7 +11,8 @@
 
 #include <yaml.h>
 
-#define FEW_KEYS  16                /* up to here duplicates are looked for by a walk, then by a map */
+/* up to here duplicates are looked for by a walk, then by a map */
+#define FEW_KEYS  16
 
 typedef struct {
     yaml_parser_t  parser;
@@ -68,7 +70,8 @@ next(reader_t *reader)
 
     cn_report_add(reader->report, CN_REPORT_ERROR, &where, "", "", "not YAML: %s%s%s",
                   parser->problem == NULL ? "malformed" : parser->problem,
-                  parser->context == NULL ? "" : " ", parser->context == NULL ? "" : parser->context);
+                  parser->context == NULL ? "" : " ", parser->context == NULL ? ""
+                      : parser->context);
 
     return CN_ERR_SYNTAX;
 }
@@ -77,7 +80,8 @@ next(reader_t *reader)
 static bool
 is_null_text(cn_bytes_t text)
 {
-    return text.len == 0 || cn_bytes_equal(text, CN_BYTES("~")) || cn_bytes_equal(text, CN_BYTES("null"))
+    return text.len == 0 || cn_bytes_equal(text, CN_BYTES("~"))
+        || cn_bytes_equal(text, CN_BYTES("null"))
            || cn_bytes_equal(text, CN_BYTES("Null")) || cn_bytes_equal(text, CN_BYTES("NULL"));
 }
 
@@ -198,7 +202,10 @@ read_sequence(reader_t *reader, cn_doc_t *node)
 }
 
 
-/* Whether key stands in the mapping already; a large one gets a map, so that nobody pays by the square. */
+/*
+ * Whether key stands in the mapping already; a large one gets a map, so that nobody pays by the
+ * square.
+ */
 static cn_status_t
 find_duplicate(cn_doc_t *node, cn_doc_t *item, cn_map_t **seen, cn_doc_t **found)
 {
@@ -245,7 +252,8 @@ read_key(reader_t *reader, cn_doc_t *item)
         return refuse(reader, event->start_mark, "a key must be a scalar");
     }
 
-    status = cn_pool_copy(reader->pool, cn_bytes(event->data.scalar.value, event->data.scalar.length), &item->key);
+    status = cn_pool_copy(reader->pool, cn_bytes(event->data.scalar.value,
+                                                 event->data.scalar.length), &item->key);
 
     if (status == CN_OK && cn_bytes_equal(item->key, CN_BYTES("<<"))) {
         return refuse(reader, event->start_mark, "merge keys are not supported");
@@ -272,7 +280,8 @@ read_member(reader_t *reader, cn_doc_t *node, cn_doc_t *item, cn_map_t **seen)
     }
 
     if (found != NULL) {
-        cn_report_add(reader->report, CN_REPORT_ERROR, item, "", "", "duplicate key \"%.*s\", first on line %u",
+        cn_report_add(reader->report, CN_REPORT_ERROR, item, "", "",
+                      "duplicate key \"%.*s\", first on line %u",
                       CN_BYTES_ARG(item->key), found->line);
         return CN_ERR_SYNTAX;
     }
@@ -386,7 +395,8 @@ read_document(reader_t *reader, cn_array_t *documents)
 
 
 cn_status_t
-cn_yaml_read(const char *file, cn_bytes_t text, cn_pool_t *pool, cn_report_t *report, cn_array_t *documents)
+cn_yaml_read(const char *file, cn_bytes_t text, cn_pool_t *pool, cn_report_t *report,
+    cn_array_t *documents)
 {
     reader_t     reader = { .file = file, .pool = pool, .report = report };
     cn_status_t  status;
@@ -396,7 +406,8 @@ cn_yaml_read(const char *file, cn_bytes_t text, cn_pool_t *pool, cn_report_t *re
     }
 
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&reader.parser, text.len == 0 ? (const uint8_t *) "" : text.ptr, text.len);
+    yaml_parser_set_input_string(&reader.parser, text.len == 0 ? (const uint8_t *) "" : text.ptr,
+                                 text.len);
 
     do {
         status = next(&reader);
@@ -433,7 +444,8 @@ cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool)
     copy->next = NULL;
     copy->count = 0;
 
-    if (cn_pool_copy(pool, doc->key, &copy->key) != CN_OK || cn_pool_copy(pool, doc->text, &copy->text) != CN_OK) {
+    if (cn_pool_copy(pool, doc->key, &copy->key) != CN_OK
+        || cn_pool_copy(pool, doc->text, &copy->text) != CN_OK) {
         return NULL;
     }
 

@@ -49,7 +49,8 @@ tester_close(tester_t *tester)
 static cn_status_t
 compile(tester_t *tester)
 {
-    cn_compilation_t  *compilation = cn_compile_start(tester->istio.model, tester->ids, NULL, tester->publisher,
+    cn_compilation_t  *compilation = cn_compile_start(tester->istio.model, tester->ids, NULL,
+                                                      tester->publisher,
                                                       tester->istio.report);
     cn_status_t        status;
 
@@ -141,11 +142,14 @@ bookinfo_is_found_by_host_address_and_id(void **state)
     set = cn_block_root(endpoints);
     assert_int_equal(set->endpoints.count, 1);
     assert_int_equal(set->total_weight, 1);
-    assert_memory_equal(CN_BLOCK_ITEMS(endpoints, set->endpoints, cn_table_endpoint_t)->ip, pod, 16);
+    assert_memory_equal(CN_BLOCK_ITEMS(endpoints, set->endpoints, cn_table_endpoint_t)->ip, pod,
+                        16);
 
     workload = cn_tables_workload(tester.tables, pod, NULL);
     assert_non_null(workload);
-    assert_bytes(cn_block_bytes(workload, ((const cn_table_workload_t *) cn_block_root(workload))->workload), "reviews-v1");
+    assert_bytes(cn_block_bytes(workload,
+                                ((const cn_table_workload_t *) cn_block_root(workload))->workload),
+                                    "reviews-v1");
     tester_close(&tester);
 }
 
@@ -189,7 +193,8 @@ the_index_keeps_the_order_of_routes(void **state)
     assert_int_equal(compile(&tester), CN_OK);
     adopt(&tester);
 
-    assert_string_equal(route_for(&tester, "/abc"), "ab");             /* the first, not the most exact */
+    /* the first, not the most exact */
+    assert_string_equal(route_for(&tester, "/abc"), "ab");
     assert_string_equal(route_for(&tester, "/ab"), "ab");
     assert_string_equal(route_for(&tester, "/a"), "a");
     assert_string_equal(route_for(&tester, "/x/y"), "abc");
@@ -293,7 +298,8 @@ an_address_taken_twice_is_told_and_the_first_has_it(void **state)
     assert_int_equal(compile(&tester), CN_OK);
     assert_int_equal(tester.istio.report->errors, 1);
     adopt(&tester);
-    assert_ptr_equal(cn_tables_service_by_address(tester.tables, vip, 80, NULL), by_host(&tester, "web.default.svc.cluster.local", 80));
+    assert_ptr_equal(cn_tables_service_by_address(tester.tables, vip, 80, NULL),
+                     by_host(&tester, "web.default.svc.cluster.local", 80));
     assert_non_null(by_host(&tester, "x.default.svc.cluster.local", 80));
     tester_close(&tester);
 }
@@ -302,7 +308,8 @@ an_address_taken_twice_is_told_and_the_first_has_it(void **state)
 static void
 cells_follow_endpoints_and_are_given_back(void **state)
 {
-    static const cn_slab_config_t  config = { .workers = 1, .cells = 64, .ring_size = 32768, .series_size = 65536 };
+    static const cn_slab_config_t  config
+        = { .workers = 1, .cells = 64, .ring_size = 32768, .series_size = 65536 };
     static const char              one[] =
         "{apiVersion: v1, kind: Pod, metadata: {name: web-3, labels: {app: web}}, spec: {}, status: {podIP: 10.0.0.3}}\n";
     const char                    *error = "";
@@ -323,7 +330,8 @@ cells_follow_endpoints_and_are_given_back(void **state)
         const cn_block_t    *block;
 
         istio_read(&tester.istio, ISTIO_BASE, round == 0 ? one : "");
-        compilation = cn_compile_start(tester.istio.model, tester.ids, slab, tester.publisher, tester.istio.report);
+        compilation = cn_compile_start(tester.istio.model, tester.ids, slab, tester.publisher,
+                                       tester.istio.report);
         assert_non_null(compilation);
         assert_int_equal(cn_compile_step(compilation, 1000000), CN_OK);
         cn_compile_end(compilation);

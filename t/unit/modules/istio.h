@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* istio - reads YAML given as text, with the modules of this build, and looks into the model that comes out. */
+/*
+ * istio - reads YAML given as text, with the modules of this build, and looks into the model that
+ * comes out.
+ */
 
 #ifndef CN_T_ISTIO_H
 #define CN_T_ISTIO_H
@@ -113,7 +116,8 @@ istio_lines(istio_t *istio)
 
     CN_ARRAY_EACH(&istio->report->entries, const cn_report_entry_t, entry) {
         const char  *line = cn_report_line(entry, istio->pool);
-        const char  *place = strncmp(line, istio->path, strlen(istio->path)) == 0 ? line + strlen(istio->path) + 1 : line;
+        const char  *place = strncmp(line, istio->path, strlen(istio->path)) == 0
+            ? line + strlen(istio->path) + 1 : line;
 
         all = cn_pool_printf(istio->pool, "%s%s\n", all, place);
         assert_non_null(all);
@@ -156,7 +160,8 @@ istio_chain(istio_t *istio, const char *service)
 static inline const char *
 istio_text(istio_t *istio, json_t *json)
 {
-    char  *dumped = json == NULL ? NULL : json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY);
+    char  *dumped = json == NULL ? NULL : json_dumps(json,
+                                                     JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY);
     char  *kept = dumped == NULL ? NULL : cn_pool_str(istio->pool, cn_bytes_str(dumped));
 
     free(dumped);

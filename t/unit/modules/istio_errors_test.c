@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Every fault in a resource is told with file, line, resource and field.  A case is one resource behind the base of
- * istio.h; its lines are counted from 1 there.
+ * Every fault in a resource is told with file, line, resource and field.  A case is one resource
+ * behind the base of istio.h; its lines are counted from 1 there.
  */
 
 #include "istio.h"
@@ -118,7 +118,8 @@ static const case_t  cases[] = {
       "nowhere.default.svc.cluster.local\n" },
     { "a backend without a port", ROUTE("[{backendRefs: [{name: web}]}]"),
       "1:167: error: HTTPRoute default/web: spec.rules[0].backendRefs[0].port: is missing\n" },
-    { "a filter that is not implemented", ROUTE("[{filters: [{type: URLRewrite}], backendRefs: [{name: web, port: 80}]}]"),
+    { "a filter that is not implemented",
+        ROUTE("[{filters: [{type: URLRewrite}], backendRefs: [{name: web, port: 80}]}]"),
       "1:164: error: HTTPRoute default/web: spec.rules[0].filters[0].type: URLRewrite is not implemented\n" },
     { "a misspelt match", ROUTE("[{matches: [{paht: {value: /x}}], backendRefs: [{name: web, port: 80}]}]"),
       "1:164: error: HTTPRoute default/web: spec.rules[0].matches[0].paht: unknown field\n" },
@@ -127,7 +128,8 @@ static const case_t  cases[] = {
 
     { "a misspelt from", POLICY("{" TARGET ", rules: [{form: [{source: {namespaces: [a]}}]}]}"),
       "1:153: error: AuthorizationPolicy default/p: spec.rules[0].form: unknown field\n" },
-    { "a condition that is not implemented", POLICY("{" TARGET ", rules: [{when: [{key: source.ip, values: [a]}]}]}"),
+    { "a condition that is not implemented",
+        POLICY("{" TARGET ", rules: [{when: [{key: source.ip, values: [a]}]}]}"),
       "1:153: error: AuthorizationPolicy default/p: spec.rules[0].when: is not implemented\n" },
     { "request principals", POLICY("{" TARGET ", rules: [{from: [{source: {requestPrincipals: [a]}}]}]}"),
       "1:170: error: AuthorizationPolicy default/p: spec.rules[0].from[0].source.requestPrincipals: is not implemented\n" },
@@ -180,7 +182,8 @@ own_lines(istio_t *istio)
         if (at != NULL) {
             unsigned  line = (unsigned) atoi(at + strlen(istio->path) + 1);
 
-            snprintf(text, sizeof(text), "%.*sFILE:%u", (int) (at - entry->text), entry->text, line - ISTIO_BASE_LINES);
+            snprintf(text, sizeof(text), "%.*sFILE:%u", (int) (at - entry->text), entry->text,
+                     line - ISTIO_BASE_LINES);
         }
 
         own.line -= ISTIO_BASE_LINES;

@@ -36,7 +36,8 @@ names(istio_t *istio, json_t *list)
     json_t      *item;
 
     json_array_foreach(list, i, item) {
-        all = cn_pool_printf(istio->pool, "%s%s%s", all, i == 0 ? "" : " ", json_string_value(json_object_get(item, "name")));
+        all = cn_pool_printf(istio->pool, "%s%s%s", all, i == 0 ? "" : " ",
+                             json_string_value(json_object_get(item, "name")));
         assert_non_null(all);
     }
 
@@ -134,12 +135,15 @@ protocols_come_from_names_application_protocols_and_ports(void **state)
         json_t      *chain;
 
         istio_open(&istio);
-        yaml = cn_pool_printf(istio.pool, "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [%s]}}\n",
+        yaml = cn_pool_printf(istio.pool,
+                              "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [%s]}}\n",
                               cases[i].port);
         istio_read(&istio, ISTIO_BASE, yaml);
         chain = istio_chain(&istio, "x");
-        unit_check(strcmp(json_string_value(json_object_get(chain, "protocol")), cases[i].protocol) == 0, cases[i].port);
-        unit_check(json_is_true(json_object_get(chain, "http2_upstream")) == cases[i].http2, cases[i].port);
+        unit_check(strcmp(json_string_value(json_object_get(chain, "protocol")),
+                          cases[i].protocol) == 0, cases[i].port);
+        unit_check(json_is_true(json_object_get(chain, "http2_upstream")) == cases[i].http2,
+                   cases[i].port);
         istio_close(&istio);
     }
 }
@@ -166,7 +170,8 @@ labels_decide_whose_services_are_whose(void **state)
         const char  *yaml;
 
         istio_open(&istio);
-        yaml = cn_pool_printf(istio.pool, "{apiVersion: v1, kind: Service, %s, spec: {ports: [{name: http, port: 80}]}}\n",
+        yaml = cn_pool_printf(istio.pool,
+                              "{apiVersion: v1, kind: Service, %s, spec: {ports: [{name: http, port: 80}]}}\n",
                               cases[i].yaml);
         istio_read(&istio, ISTIO_BASE, yaml);
         unit_check((istio_chain(&istio, "x") != NULL) == cases[i].ours, cases[i].name);
@@ -183,14 +188,19 @@ a_split_over_subsets_has_their_clusters_and_balancers(void **state)
 
     (void) state;
     istio_open(&istio);
-    istio_read(&istio, ISTIO_BASE, DR VS("web", "[{name: split, timeout: 2s, route: [{destination: {host: web, subset: v1},"
+    istio_read(&istio, ISTIO_BASE, DR VS("web",
+                                         "[{name: split, timeout: 2s, route: [{destination: {host: web, subset: v1},"
         " weight: 90}, {destination: {host: web, subset: v2}, weight: 10}]}]"));
     assert_int_equal(istio.report->errors, 0);
-    assert_string_equal(istio_text(&istio, json_object_get(json_array_get(routes(&istio), 0), "destinations")),
+    assert_string_equal(istio_text(&istio,
+                                   json_object_get(json_array_get(routes(&istio), 0),
+                                                   "destinations")),
         "[{\"cluster\":\"inbound-vip|80|http/v1|web.default.svc.cluster.local\",\"weight\":90},"
         "{\"cluster\":\"inbound-vip|80|http/v2|web.default.svc.cluster.local\",\"weight\":10}]");
-    assert_string_equal(json_string_value(json_object_get(json_array_get(routes(&istio), 0), "decorator")), "web:80/*");
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(routes(&istio), 0), "max_grpc_timeout_ms")), 2000);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(routes(&istio), 0),
+                                                          "decorator")), "web:80/*");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(routes(&istio), 0),
+                                                        "max_grpc_timeout_ms")), 2000);
 
     clusters = json_object_get(istio.json, "clusters");
     assert_string_equal(json_string_value(json_object_get(istio_find(clusters, "name",
@@ -209,18 +219,22 @@ a_match_keeps_every_condition(void **state)
 
     (void) state;
     istio_open(&istio);
-    istio_read(&istio, ISTIO_BASE, VS("web", "[{name: r, match: [{name: m, uri: {prefix: /API}, ignoreUriCase: true, method: {exact: GET},"
+    istio_read(&istio, ISTIO_BASE, VS("web",
+                                      "[{name: r, match: [{name: m, uri: {prefix: /API}, ignoreUriCase: true, method: {exact: GET},"
         " headers: {X-B: {prefix: b}, x-a: {}}, withoutHeaders: {x-c: {exact: c}}, queryParams: {q: {exact: \"1\"}}}],"
         " route: [{destination: {host: web}}]}, {route: [{destination: {host: web}}]}, {name: never, route: [{destination: {host: web}}]}]"));
     assert_int_equal(istio.report->errors, 0);
-    assert_string_equal(names(&istio, routes(&istio)), "r.m ");          /* nothing comes behind a route that matches all */
+    /* nothing comes behind a route that matches all */
+    assert_string_equal(names(&istio, routes(&istio)), "r.m ");
     route = json_array_get(routes(&istio), 0);
-    assert_string_equal(istio_text(&istio, json_object_get(route, "path")), "{\"ignore_case\":true,\"prefix\":\"/api\"}");
+    assert_string_equal(istio_text(&istio, json_object_get(route, "path")),
+                        "{\"ignore_case\":true,\"prefix\":\"/api\"}");
     assert_string_equal(istio_text(&istio, json_object_get(route, "headers")),
         "[{\"name\":\"x-a\",\"present\":true},{\"name\":\"x-b\",\"value\":{\"prefix\":\"b\"}},"
         "{\"invert\":true,\"missing_as_empty\":true,\"name\":\"x-c\",\"value\":{\"exact\":\"c\"}},"
         "{\"name\":\":method\",\"value\":{\"exact\":\"GET\"}}]");
-    assert_string_equal(istio_text(&istio, json_object_get(route, "query")), "[{\"name\":\"q\",\"value\":{\"exact\":\"1\"}}]");
+    assert_string_equal(istio_text(&istio, json_object_get(route, "query")),
+                        "[{\"name\":\"q\",\"value\":{\"exact\":\"1\"}}]");
     istio_close(&istio);
 }
 
@@ -233,7 +247,8 @@ header_operations_stand_in_envoys_order(void **state)
 
     (void) state;
     istio_open(&istio);
-    istio_read(&istio, ISTIO_BASE, VS("web", "[{headers: {request: {set: {x-b: \"1\", X-A: \"100%%\"}, add: {x-c: \"2\"}, remove: [x-d]},"
+    istio_read(&istio, ISTIO_BASE, VS("web",
+                                      "[{headers: {request: {set: {x-b: \"1\", X-A: \"100%%\"}, add: {x-c: \"2\"}, remove: [x-d]},"
         " response: {remove: [x-e]}}, route: [{destination: {host: web}, headers: {request: {set: {x-f: \"3\"}}}}]}]"));
     route = json_array_get(routes(&istio), 0);
     assert_string_equal(istio_text(&istio, json_object_get(route, "header_ops")),
@@ -251,9 +266,11 @@ a_fault_is_of_its_route(void **state)
 
     (void) state;
     istio_open(&istio);
-    istio_read(&istio, ISTIO_BASE, VS("web", "[{fault: {delay: {fixedDelay: 5s, percentage: {value: 12.5}}, abort: {httpStatus: 503}},"
+    istio_read(&istio, ISTIO_BASE, VS("web",
+                                      "[{fault: {delay: {fixedDelay: 5s, percentage: {value: 12.5}}, abort: {httpStatus: 503}},"
         " route: [{destination: {host: web}}]}]"));
-    assert_string_equal(istio_text(&istio, json_object_get(json_array_get(routes(&istio), 0), "filters")),
+    assert_string_equal(istio_text(&istio,
+                                   json_object_get(json_array_get(routes(&istio), 0), "filters")),
         "[{\"config\":{\"abort_ppm\":1000000,\"abort_status\":503,\"delay_ms\":5000,\"delay_ppm\":125000},"
         "\"name\":\"envoy.filters.http.fault\"}]");
     istio_close(&istio);
@@ -275,22 +292,25 @@ matches_of_http_routes_are_ordered_by_gateway_api(void **state)
               " {name: exact, matches: [{path: {type: Exact, value: /a}}], " BACKEND "},"
               " {name: nobody, matches: [{path: {value: /abcdef}}]}]"));
     assert_int_equal(istio.report->errors, 0);
-    assert_string_equal(names(&istio, routes(&istio)), "exact nobody method headers long short all");
+    assert_string_equal(names(&istio, routes(&istio)),
+                        "exact nobody method headers long short all");
     assert_string_equal(istio_text(&istio, json_array_get(routes(&istio), 1)),
         "{\"decorator\":\"default~80~web.default.svc.cluster.local:80/*\",\"direct_status\":500,\"name\":\"nobody\","
         "\"path\":{\"separated_prefix\":\"/abcdef\"}}");
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(routes(&istio), 0), "no_cluster_status")), 500);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(routes(&istio), 0),
+                                                        "no_cluster_status")), 500);
     istio_close(&istio);
 }
 
 
-/* ---- authorization ------------------------------------------------------------------------------- */
+/* ---- authorization --------------------------------------------------------------------------- */
 
 
 static const char *
 rbac(istio_t *istio, size_t i)
 {
-    return istio_text(istio, json_array_get(json_object_get(istio_chain(istio, "web"), "filters"), i));
+    return istio_text(istio, json_array_get(json_object_get(istio_chain(istio, "web"), "filters"),
+                                            i));
 }
 
 
@@ -361,7 +381,7 @@ on_tcp_a_deny_forgets_the_request_and_an_allow_forgets_itself(void **state)
 }
 
 
-/* ---- containment --------------------------------------------------------------------------------- */
+/* ---- containment ----------------------------------------------------------------------------- */
 
 
 #define DENIES_ALL \
@@ -374,7 +394,8 @@ a_new_broken_policy_denies_what_it_targets(void **state)
     static const char *const  broken[] = {
         POLICY("p", TO_SERVICE ", rules: [{form: [{source: {namespaces: [a]}}]}]"),
         POLICY("p", TO_GATEWAY ", action: MAYBE"),
-        POLICY("p", "targetRefs: [{group: \"\", kind: Service, name: nowhere}]"),      /* could mean any */
+        /* could mean any */
+        POLICY("p", "targetRefs: [{group: \"\", kind: Service, name: nowhere}]"),
         POLICY("p", "targetRef: [x], rules: [{}]"),
         "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p}, spec: [1]}\n",
     };
@@ -425,21 +446,24 @@ a_broken_resource_keeps_its_last_good_version(void **state)
 
     (void) state;
     istio_open(&istio);
-    istio_read(&istio, ISTIO_BASE, DR VS("web", "[{name: good, route: [{destination: {host: web, subset: v1}}]}]")
+    istio_read(&istio, ISTIO_BASE, DR VS("web",
+                                         "[{name: good, route: [{destination: {host: web, subset: v1}}]}]")
                POLICY("p", TO_SERVICE ", rules: [{to: [{operation: {methods: [GET]}}]}]"));
     assert_int_equal(istio.report->errors, 0);
     good = istio_text(&istio, istio_chain(&istio, "web"));
 
     /* broken each in its own way, twice: what is kept is kept again */
     for (unsigned round = 0; round < 2; round++) {
-        istio_read(&istio, ISTIO_BASE, DR VS("web", "[{name: bad, route: [{destination: {host: web, subset: v9}}]}]")
+        istio_read(&istio, ISTIO_BASE, DR VS("web",
+                                             "[{name: bad, route: [{destination: {host: web, subset: v9}}]}]")
                    POLICY("p", TO_SERVICE ", rules: [{too: [{operation: {methods: [GET]}}]}]"));
         assert_int_equal(istio.report->errors, 2);
         assert_string_equal(istio_text(&istio, istio_chain(&istio, "web")), good);
     }
 
     /* mended */
-    istio_read(&istio, ISTIO_BASE, DR VS("web", "[{name: mended, route: [{destination: {host: web, subset: v2}}]}]"));
+    istio_read(&istio, ISTIO_BASE, DR VS("web",
+                                         "[{name: mended, route: [{destination: {host: web, subset: v2}}]}]"));
     assert_int_equal(istio.report->errors, 0);
     assert_string_equal(names(&istio, routes(&istio)), "mended");
 
@@ -458,7 +482,8 @@ a_file_that_is_no_yaml_keeps_what_it_had(void **state)
 
     (void) state;
     istio_open(&istio);
-    istio_read(&istio, ISTIO_BASE, VS("web", "[{name: good, timeout: 1s, route: [{destination: {host: web}}]}]"));
+    istio_read(&istio, ISTIO_BASE, VS("web",
+                                      "[{name: good, timeout: 1s, route: [{destination: {host: web}}]}]"));
     good = istio_text(&istio, istio.json);
 
     istio_read(&istio, ISTIO_BASE, "{apiVersion: [\n");
@@ -498,8 +523,10 @@ bookinfo_is_whole(void **state)
     istio_read_path(&istio, "conf/bookinfo");
     assert_int_equal(istio.status, CN_OK);
     assert_int_equal(istio.report->entries.count, 0);
-    assert_string_equal(names(&istio, json_object_get(istio.json, "services")), "details productpage ratings reviews");
-    assert_string_equal(names(&istio, json_object_get(istio_chain(&istio, "ratings"), "routes")), "jason default");
+    assert_string_equal(names(&istio, json_object_get(istio.json, "services")),
+                        "details productpage ratings reviews");
+    assert_string_equal(names(&istio, json_object_get(istio_chain(&istio, "ratings"), "routes")),
+                        "jason default");
     istio_close(&istio);
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* YAML becomes trees with places, and what two readers would take two ways is refused with its place. */
+/*
+ * YAML becomes trees with places, and what two readers would take two ways is refused with its
+ * place.
+ */
 
 #include "source/istio/yaml.h"
 
@@ -24,7 +27,8 @@ read_text(cn_bytes_t text)
     reading.text = unit_copy(text);
     reading.report = cn_report_create(reading.pool);
     reading.documents = CN_ARRAY_INIT(reading.pool, cn_doc_t *);
-    reading.status = cn_yaml_read("a.yaml", reading.text, reading.pool, reading.report, &reading.documents);
+    reading.status = cn_yaml_read("a.yaml", reading.text, reading.pool, reading.report,
+                                  &reading.documents);
 
     return reading;
 }
@@ -54,16 +58,21 @@ refusals_name_the_place(void **state)
         { "an alias", "a: &x 1\nb: *x\n", "a.yaml:1:4: error: anchors are not supported" },
         { "an alias alone", "a: *x\n", "a.yaml:1:4: error: aliases are not supported" },
         { "a tag", "a: !!str 1\n", "a.yaml:1:4: error: tags are not supported" },
-        { "a duplicate key", "a: 1\nb: 2\na: 3\n", "a.yaml:3:1: error: duplicate key \"a\", first on line 1" },
-        { "a quoted duplicate", "a: 1\n\"a\": 3\n", "a.yaml:2:1: error: duplicate key \"a\", first on line 1" },
+        { "a duplicate key", "a: 1\nb: 2\na: 3\n",
+            "a.yaml:3:1: error: duplicate key \"a\", first on line 1" },
+        { "a quoted duplicate", "a: 1\n\"a\": 3\n",
+            "a.yaml:2:1: error: duplicate key \"a\", first on line 1" },
         { "a mapping as a key", "? {a: 1}\n: 2\n", "a.yaml:1:3: error: a key must be a scalar" },
         { "a merge key", "<<: {a: 1}\n", "a.yaml:1:1: error: merge keys are not supported" },
-        { "an open bracket", "a: [1, 2\nb: 3\n", "a.yaml:2:2: error: not YAML: did not find expected ',' or ']' "
+        { "an open bracket", "a: [1, 2\nb: 3\n",
+            "a.yaml:2:2: error: not YAML: did not find expected ',' or ']' "
                                                  "while parsing a flow sequence" },
-        { "a tab as indentation", "a:\n\tb: 1\n", "a.yaml:2:1: error: not YAML: found character that cannot start any "
+        { "a tab as indentation", "a:\n\tb: 1\n",
+            "a.yaml:2:1: error: not YAML: found character that cannot start any "
                                                  "token while scanning for the next token" },
         { "bad UTF-8", "a: \"\xff\"\n", "a.yaml:1:1: error: not YAML: invalid leading UTF-8 octet" },
-        { "a control character", "a: \x01\n", "a.yaml:1:1: error: not YAML: control characters are not allowed" },
+        { "a control character", "a: \x01\n",
+            "a.yaml:1:1: error: not YAML: control characters are not allowed" },
     };
 
     (void) state;
