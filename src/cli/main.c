@@ -32,6 +32,11 @@ static const char  usage[] =
     "       cairn -t                                       check the configuration\n"
     "       cairn -T [--xds DIR]                           print it as JSON; of recorded xDS\n"
     "       cairn -s reload|reopen|quit|stop               signal the running cairn\n"
+    "       cairn show status|routes|config|traffic        ask the running cairn\n"
+    "       cairn explain [--from SPIFFE] [-H K:V] METHOD URL    what would become of a request, and why\n"
+    "       cairn call [--as NAME] [--via ADDR] [-H K:V] METHOD URL    one request through HBONE\n"
+    "       cairn request GET PATH                         read the admin endpoint\n"
+    "       cairn demo                                     Bookinfo on this machine\n"
     "\n"
     "  -c FILE     the bootstrap file; PREFIX/conf/cairn.yaml if it is there\n"
     "  -p PREFIX   where relative paths of the bootstrap file begin\n"
@@ -174,16 +179,17 @@ run_master(const cn_cli_options_t *options)
 }
 
 
-/* cairn --process worker INDEX | --process master [options] */
+/* cairn --process worker INDEX LEVEL | --process master [options] */
 static int
 run_process(int argc, char **argv)
 {
     arguments_t  arguments = { 0 };
-    uint64_t     index;
+    uint64_t     index, level;
 
-    if (argc == 4 && strcmp(argv[2], "worker") == 0) {
+    if (argc == 5 && strcmp(argv[2], "worker") == 0) {
         return cn_bytes_to_u64(cn_bytes_str(argv[3]), CN_WORKERS_MAX - 1, &index) == CN_OK
-            ? cn_worker_main((uint32_t) index) : 2;
+            && cn_bytes_to_u64(cn_bytes_str(argv[4]), CN_LOG_DEBUG, &level) == CN_OK
+            ? cn_worker_main((uint32_t) index, (cn_log_level_t) level) : 2;
     }
 
     if (argc >= 3 && strcmp(argv[2], "master") == 0) {
@@ -233,6 +239,32 @@ run_mode(const arguments_t *arguments)
 }
 
 
+static int
+run_command(const cn_cli_options_t *options, int argc, char **argv)
+{
+    static const struct {
+        const char  *name;
+        int        (*run)(const cn_cli_options_t *options, int argc, char **argv);
+    } commands[] = {
+        { "request", cn_cli_request },
+        { "show",    cn_cli_show },
+        { "explain", cn_cli_explain },
+        { "call",    cn_cli_call },
+        { "demo",    cn_cli_demo },
+    };
+
+    for (size_t i = 0; i < CN_COUNT_OF(commands); i++) {
+        if (strcmp(commands[i].name, argv[0]) == 0) {
+            return commands[i].run(options, argc, argv);
+        }
+    }
+
+    fprintf(stderr, "cairn: %s: no such command\n", argv[0]);
+
+    return 2;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -248,8 +280,7 @@ main(int argc, char **argv)
     }
 
     if (optind < argc) {
-        fprintf(stderr, "cairn: %s: no such command\n", argv[optind]);
-        return 2;
+        return run_command(&arguments.common, argc - optind, argv + optind);
     }
 
     return run_mode(&arguments);

@@ -308,6 +308,8 @@ find_tunnel_service(carrier_t *carrier, const cn_message_t *head, cn_address_t *
 {
     cn_tables_t  *tables = carrier->listeners->env->tables;
     uint8_t       lower[253];
+    const cn_block_t          *block;
+    const cn_table_service_t  *service;
 
     if (!cn_target_split(head->authority, 0, host, port)) {
         return false;
@@ -327,8 +329,21 @@ find_tunnel_service(carrier_t *carrier, const cn_message_t *head, cn_address_t *
     }
 
     *by_host = true;
+    block = cn_tables_service_by_host(tables, cn_bytes(lower, host->len), *port, NULL);
 
-    return cn_tables_service_by_host(tables, cn_bytes(lower, host->len), *port, NULL) != NULL;
+    if (block == NULL) {
+        return false;
+    }
+
+    /* for logs and policy the connection went to the service's address */
+    service = cn_block_root(block);
+    address->port = *port;
+
+    if (service->addresses.count > 0) {
+        memcpy(address->ip, CN_BLOCK_ITEMS(block, service->addresses, cn_table_ip_t)->ip, 16);
+    }
+
+    return true;
 }
 
 
@@ -366,6 +381,10 @@ open_tunnel(carrier_t *carrier, cn_exchange_t *exchange, cn_message_t *head)
     if (stream == NULL) {
         carrier_free(tunnel);
         return;
+    }
+
+    if (by_host) {
+        stream->info.local = address;
     }
 
     tunnel->session = cn_h1_server(stream, &limits, &tunnel_events, tunnel);

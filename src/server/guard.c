@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "event/signal.h"
 #include "server/child.h"
+#include "server/log_files.h"
 #include "server/message.h"
 #include "server/worker.h"
 #include "stats/slab.h"
@@ -73,6 +74,7 @@ struct guard_s {
     bool                      exit_when_idle;
     bool                      ending;
     int                       exit_code;
+    int                       log_fd;
 };
 
 static void child_start(child_t *child);
@@ -450,8 +452,8 @@ static void
 child_start(child_t *child)
 {
     guard_t  *guard = child->guard;
-    char      title[32], index[16];
-    char     *worker_argv[] = { title, "--process", "worker", index, NULL };
+    char      title[32], index[16], level[16];
+    char     *worker_argv[] = { title, "--process", "worker", index, level, NULL };
     int       fds[2];
 
     if (guard->ending || child->pid != 0) {
@@ -460,6 +462,7 @@ child_start(child_t *child)
 
     snprintf(title, sizeof(title), "cairn: worker %u", child->index);
     snprintf(index, sizeof(index), "%u", child->index);
+    snprintf(level, sizeof(level), "%d", (int) guard->bootstrap->log_level);
     child->started_ms = cn_clock_ms();
 
     if (cn_channel_pair(fds) != CN_OK) {
@@ -671,6 +674,28 @@ connections(const guard_t *guard)
 }
 
 
+/* The guard's own lines go where all others go. */
+static void
+open_log(guard_t *guard)
+{
+    int  fd = cn_log_file_open(guard->bootstrap->log_path);
+
+    if (fd < 0) {
+        cn_log(CN_LOG_ERROR, "guard", "open log: path=%s reason=\"%s\"",
+               guard->bootstrap->log_path, strerror(errno));
+        return;
+    }
+
+    cn_log_open("guard", cn_log_file_sink, (void *) (intptr_t) fd);
+
+    if (guard->log_fd > STDERR_FILENO) {
+        close(guard->log_fd);
+    }
+
+    guard->log_fd = fd;
+}
+
+
 static void
 on_signal(void *owner, int number)
 {
@@ -687,6 +712,7 @@ on_signal(void *owner, int number)
         return;
 
     case SIGUSR1:
+        open_log(guard);
         send_or_log(&guard->master, CN_MSG_REOPEN, NULL, 0, NULL);
         return;
 
@@ -830,6 +856,9 @@ cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *master_argv)
     guard.master_argv = master_argv;
     guard.supervise.run = supervise;
     guard.deadline.run = deadline_over;
+
+    cn_log_set_level(bootstrap->log_level);
+    open_log(&guard);
 
     if (!open_guard(&guard) || !write_pid(bootstrap)) {
         return 1;

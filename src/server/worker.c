@@ -637,7 +637,7 @@ open_rooms(worker_t *worker)
 
 
 int
-cn_worker_main(uint32_t index)
+cn_worker_main(uint32_t index, cn_log_level_t level)
 {
     static worker_t  worker;            /* the process's one */
     char             who[32];
@@ -649,6 +649,7 @@ cn_worker_main(uint32_t index)
     snprintf(who, sizeof(who), "worker %u", index);
     prctl(PR_SET_NAME, who);
     cn_clock_update();
+    cn_log_set_level(level);
 
     if (!open_slab(&worker, index) || !open_rooms(&worker)) {
         cn_log(CN_LOG_ALERT, "worker", "start: out of memory or descriptors");
