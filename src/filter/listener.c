@@ -13,6 +13,7 @@
 #include "filter/listener.h"
 
 #include "base/clock.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "filter/chain.h"
 #include "http/tunnel.h"
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define HANDSHAKE_TIMEOUT_MS  15000
+#define NOTICE_MS             1000      /* between telling a peer that we go and going: what it has sent arrives */
 
 typedef enum { CARRIER_HBONE, CARRIER_PLAIN, CARRIER_TUNNEL } carrier_kind_t;
 
@@ -32,7 +34,7 @@ typedef struct {
     cn_session_t    *session;
     cn_stream_t     *stream;            /* the TLS stream, to say why a handshake failed */
     carrier_kind_t   kind;
-    bool             noticed;           /* was told that we are draining */
+    uint64_t         noticed_ms;        /* when it was told that we are draining; 0: it was not */
     uint16_t         port;              /* tunnel: of the authority; plain: of the listener */
     cn_address_t     local;
     bool             by_host;           /* tunnel: host, else local's address, is the key */
@@ -552,15 +554,44 @@ cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t 
 }
 
 
+static void
+drain_carrier(carrier_t *carrier, bool final)
+{
+    if (!final && carrier->noticed_ms != 0) {
+        return;
+    }
+
+    carrier->noticed_ms = cn_clock_ms();
+    cn_session_drain(carrier->session, final);
+}
+
+
 void
 cn_listeners_drain(cn_listeners_t *listeners, bool final)
 {
     CN_LIST_EACH(&listeners->tunnels, tunnel_link) {
-        cn_session_drain(CN_LIST_ITEM(tunnel_link, carrier_t, link)->session, final);
+        drain_carrier(CN_LIST_ITEM(tunnel_link, carrier_t, link), final);
     }
 
     CN_LIST_EACH(&listeners->connections, connection_link) {
-        cn_session_drain(CN_LIST_ITEM(connection_link, carrier_t, link)->session, final);
+        drain_carrier(CN_LIST_ITEM(connection_link, carrier_t, link), final);
+    }
+}
+
+
+void
+cn_listeners_drain_idle(cn_listeners_t *listeners)
+{
+    uint64_t  now = cn_clock_ms();
+
+    cn_listeners_drain(listeners, false);
+
+    CN_LIST_EACH(&listeners->connections, link) {
+        carrier_t  *carrier = CN_LIST_ITEM(link, carrier_t, link);
+
+        if (cn_session_active(carrier->session) == 0 && now - carrier->noticed_ms >= NOTICE_MS) {
+            cn_session_drain(carrier->session, true);
+        }
     }
 }
 

@@ -24,10 +24,13 @@ void cn_listeners_accept_hbone(cn_listeners_t *listeners, int fd, const cn_addre
 void cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer, const cn_address_t *local);
 
 /*
- * Draining: notice: HTTP/2 connections (a share at each call, spread over the drain time) get a first GOAWAY, HTTP/1 answers close; final: all get the final
- * one, idle ones close.
+ * Draining.  Notice: HTTP/2 connections get a first GOAWAY (nothing is refused yet), HTTP/1 answers say close.  Final: the
+ * last GOAWAY; a connection closes when what is open on it is over.
  */
 void cn_listeners_drain(cn_listeners_t *listeners, bool final);
+
+/* While draining, now and then: tells connections that came since, and lets go of those that have nothing open. */
+void cn_listeners_drain_idle(cn_listeners_t *listeners);
 
 /* Downstream connections now; 0: a draining worker may exit. */
 uint32_t cn_listeners_connections(const cn_listeners_t *listeners);

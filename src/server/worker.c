@@ -554,6 +554,11 @@ beat(cn_timer_t *timer)
                           memory_order_relaxed);
     atomic_store_explicit(&worker->env.slot->busy_us, stats->busy_us, memory_order_relaxed);
     give_back_memory(worker);
+
+    if (worker->env.draining) {
+        cn_listeners_drain_idle(worker->listeners);
+    }
+
     cn_timer_set(worker->env.loop, timer, HEARTBEAT_MS);
 }
 
