@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * access_log - one line a request in Istio's default text format, into the worker's ring; the master's writer thread
- * brings it to its file.  A full ring drops the line and counts it.
+ * access_log - one line a request in Istio's default text format, into the worker's ring; the
+ * master's writer thread brings it to its file.  A full ring drops the line and counts it.
  */
 
 #include "access_log/access_log_table.h"
@@ -49,8 +49,8 @@ put_u64(line_t *line, uint64_t value)
 
 
 /*
- * A value that came from a peer: control octets would forge lines, so they are written as '?'.  Envoy
- * writes quotes as they are, and so do we.  Absent is "-".
+ * A value that came from a peer: control octets would forge lines, so they are written as '?'.
+ * Envoy writes quotes as they are, and so do we.  Absent is "-".
  */
 static void
 put_value(line_t *line, bool present, cn_bytes_t value)
@@ -154,7 +154,10 @@ put_upstream(line_t *line, const cn_request_t *request)
 }
 
 
-/* The client's address: the last X-Forwarded-For entry where one stands (Envoy's use_remote_address false). */
+/*
+ * The client's address: the last X-Forwarded-For entry where one stands (Envoy's use_remote_address
+ * false).
+ */
 static void
 put_remote(line_t *line, const cn_request_t *request)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * authz - decides by the chain's policies whether a request may pass (Envoy's RBAC filter).  It is the first of
- * the chain, so that a denied caller learns nothing of what lies behind.
+ * authz - decides by the chain's policies whether a request may pass (Envoy's RBAC filter).  It is
+ * the first of the chain, so that a denied caller learns nothing of what lies behind.
  *
- * A condition answers yes, no or error; an error counts against the request: in DENY it matches, in ALLOW it
- * does not.
+ * A condition answers yes, no or error; an error counts against the request: in DENY it matches, in
+ * ALLOW it does not.
  */
 
 #include "authz/authz_table.h"
@@ -71,7 +71,8 @@ evaluate_children(const cn_block_t *block, const cn_table_authz_node_t *node,
 {
     const cn_table_authz_node_t  *children
         = CN_BLOCK_ITEMS(block, node->children, cn_table_authz_node_t);
-    cn_match_t                    decisive = node->kind == CN_AUTHZ_AND ? CN_MATCH_NO : CN_MATCH_YES;
+    cn_match_t                    decisive = node->kind == CN_AUTHZ_AND ? CN_MATCH_NO
+        : CN_MATCH_YES;
     cn_match_t                    result = node->kind == CN_AUTHZ_AND ? CN_MATCH_YES : CN_MATCH_NO;
 
     for (uint32_t i = 0; i < node->children.count; i++) {
@@ -240,7 +241,7 @@ authz_request_headers(cn_request_t *request, const void *config, bool end)
 }
 
 
-/* ---- explain ------------------------------------------------------------------------------------ */
+/* ---- explain --------------------------------------------------------------------------------- */
 
 static const char *const  kind_names[CN_AUTHZ_KIND_COUNT] = {
     [CN_AUTHZ_NOT] = "a negated condition",
@@ -308,7 +309,7 @@ authz_explain(cn_explain_t *explain, const cn_block_t *block, const void *config
 }
 
 
-/* ---- verify ------------------------------------------------------------------------------------- */
+/* ---- verify ---------------------------------------------------------------------------------- */
 
 static bool
 string_match_ok(const cn_block_t *block, const cn_table_string_match_t *match)
@@ -318,16 +319,15 @@ string_match_ok(const cn_block_t *block, const cn_table_string_match_t *match)
 }
 
 
-static cn_status_t
-verify_node(const cn_block_t *block, uint32_t at, unsigned depth)
+/* The node at an offset, when what it says of itself is in range; else NULL. */
+static const cn_table_authz_node_t *
+node_in_range(const cn_block_t *block, uint32_t at)
 {
     const cn_table_authz_node_t  *node;
     const cn_rel_array_t          self = { at, 1 };
 
-    if (depth > CN_AUTHZ_DEPTH_MAX || at == 0
-        || !cn_block_range(block, self, sizeof(cn_table_authz_node_t), 4))
-    {
-        return CN_ERR_SYNTAX;
+    if (at == 0 || !cn_block_range(block, self, sizeof(cn_table_authz_node_t), 4)) {
+        return NULL;
     }
 
     node = cn_block_at(block, at);
@@ -335,13 +335,33 @@ verify_node(const cn_block_t *block, uint32_t at, unsigned depth)
     if (node->kind == 0 || node->kind >= CN_AUTHZ_KIND_COUNT || node->prefix_bits > 128
         || !cn_block_range(block, node->children, sizeof(cn_table_authz_node_t), 4))
     {
+        return NULL;
+    }
+
+    return node;
+}
+
+
+static bool
+leaf_ok(const cn_block_t *block, const cn_table_authz_node_t *node)
+{
+    bool  textual = node->kind != CN_AUTHZ_SOURCE_IP && node->kind != CN_AUTHZ_PORT;
+
+    return !textual || string_match_ok(block, &node->match);
+}
+
+
+static cn_status_t
+verify_node(const cn_block_t *block, uint32_t at, unsigned depth)
+{
+    const cn_table_authz_node_t  *node = node_in_range(block, at);
+
+    if (node == NULL || depth > CN_AUTHZ_DEPTH_MAX) {
         return CN_ERR_SYNTAX;
     }
 
     if (node->kind > CN_AUTHZ_NOT) {
-        bool  textual = node->kind != CN_AUTHZ_SOURCE_IP && node->kind != CN_AUTHZ_PORT;
-
-        return (textual && !string_match_ok(block, &node->match)) ? CN_ERR_SYNTAX : CN_OK;
+        return leaf_ok(block, node) ? CN_OK : CN_ERR_SYNTAX;
     }
 
     if ((node->kind == CN_AUTHZ_NOT && node->children.count != 1)

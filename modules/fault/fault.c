@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * fault - delays or aborts a share of requests (Envoy's HTTP fault filter).  It runs after authorization, so that a denied
- * caller learns nothing of the fault policy, and before the router, so that an aborted request holds no endpoint.
+ * fault - delays or aborts a share of requests (Envoy's HTTP fault filter).  It runs after
+ * authorization, so that a denied caller learns nothing of the fault policy, and before the router,
+ * so that an aborted request holds no endpoint.
  */
 
 #include "fault/fault_table.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * headers - adds, sets and removes headers as the destination and then the route say (Envoy applies the most specific
- * first).  Request headers change before the router sends them, response headers on their way back.
+ * headers - adds, sets and removes headers as the destination and then the route say (Envoy applies
+ * the most specific first).  Request headers change before the router sends them, response headers
+ * on their way back.
  */
 
 #include "headers/headers_table.h"
@@ -97,7 +98,10 @@ headers_response_headers(cn_request_t *request, const void *config, bool end)
     (void) config;
     (void) end;
 
-    /* a response without one of its headers is better than none: the failure is memory, and it is logged where it is met */
+    /*
+     * a response without one of its headers is better than none: the failure is memory, and it is
+     * logged where it is met
+     */
     if (apply_both(request, true, &request->response->headers) != CN_OK) {
         request->details = "out_of_memory";
     }

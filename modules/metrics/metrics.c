@@ -4,7 +4,8 @@
  * metrics - Istio's standard HTTP metrics with all their labels, as reporter "waypoint".
  *
  * The labels of a request are 25 strings; what they depend on is a few numbers.  A small cache by
- * the hash of those numbers leads straight to the series, so that the text is made once for each combination.
+ * the hash of those numbers leads straight to the series, so that the text is made once for each
+ * combination.
  */
 
 #include "metrics/metrics_table.h"
@@ -14,7 +15,8 @@
 
 #define CACHE_ENTRIES  4096         /* a power of two */
 #define LABELS_MAX     4096         /* octets */
-#define VALUE_MAX      400          /* octets of one label's value; names in Kubernetes are shorter */
+/* octets of one label's value; names in Kubernetes are shorter */
+#define VALUE_MAX      400
 
 typedef struct {
     uint64_t           key;

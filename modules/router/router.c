@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * router - the last filter: sends the request to an endpoint of the route's cluster, tries again where that is
- * allowed, and brings the answer back.
+ * router - the last filter: sends the request to an endpoint of the route's cluster, tries again
+ * where that is allowed, and brings the answer back.
  *
  *   start -> trying -> answered -> done
  *              | reset, retriable: waiting (back-off) -> trying, to another host
  *              | reset, no more tries: local reply
  *
- * It owns the tries; nobody above knows how many there were.  While another try is possible, what was sent of the body is
- * kept, up to REPLAY_MAX; past that the request is not tried again.
+ * It owns the tries; nobody above knows how many there were.  While another try is possible, what
+ * was sent of the body is kept, up to REPLAY_MAX; past that the request is not tried again.
  */
 
 #include "router/router_table.h"
@@ -83,7 +83,7 @@ stop(router_ctx_t *ctx)
 }
 
 
-/* ---- failures and replies ------------------------------------------------------------------------ */
+/* ---- failures and replies -------------------------------------------------------------------- */
 
 /* What a reset before the response's head is called, and what it answers (goldens 5, 6). */
 typedef struct {
@@ -172,7 +172,7 @@ reply_simple(router_ctx_t *ctx, uint16_t status, cn_bytes_t body, uint32_t flags
 }
 
 
-/* ---- tries again ---------------------------------------------------------------------------------- */
+/* ---- tries again ----------------------------------------------------------------------------- */
 
 static bool
 retry_on_reset(const cn_table_retry_t *retry, cn_reset_reason_t reason)
@@ -263,7 +263,10 @@ backoff_ms(const cn_table_retry_t *retry, uint32_t tries)
 }
 
 
-/* Ends this try and starts another later.  False: there is none left; URX is set when one was wanted. */
+/*
+ * Ends this try and starts another later.  False: there is none left; URX is set when one was
+ * wanted.
+ */
 static bool
 try_again(router_ctx_t *ctx)
 {
@@ -298,7 +301,7 @@ backoff_over(cn_timer_t *timer)
 }
 
 
-/* ---- events of the try ---------------------------------------------------------------------------- */
+/* ---- events of the try ----------------------------------------------------------------------- */
 
 static void
 upstream_informational(void *owner, cn_message_t *head)
@@ -475,7 +478,7 @@ static const cn_exchange_events_t  upstream_events = {
 };
 
 
-/* ---- timeouts ------------------------------------------------------------------------------------- */
+/* ---- timeouts -------------------------------------------------------------------------------- */
 
 static void
 timed_out(router_ctx_t *ctx, const char *details)
@@ -533,7 +536,7 @@ request_complete(router_ctx_t *ctx)
 }
 
 
-/* ---- a try ---------------------------------------------------------------------------------------- */
+/* ---- a try ----------------------------------------------------------------------------------- */
 
 static void
 replay_body(router_ctx_t *ctx)
@@ -630,7 +633,7 @@ start_try(router_ctx_t *ctx)
 }
 
 
-/* ---- the module ------------------------------------------------------------------------------------ */
+/* ---- the module ------------------------------------------------------------------------------ */
 
 /* x-envoy-expected-rq-timeout-ms, when there is a timeout. */
 static cn_status_t

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * admin - the HTTP endpoints of the master: readiness, Prometheus text, dumps, explain, the page.  Read only:
- * GET and HEAD.  It looks at the control plane through a view and changes nothing of it.
+ * admin - the HTTP endpoints of the master: readiness, Prometheus text, dumps, explain, the page.
+ * Read only: GET and HEAD.  It looks at the control plane through a view and changes nothing of it.
  */
 
 #ifndef CN_ADMIN_ADMIN_H

@@ -31,8 +31,8 @@ void cn_page_printf(cn_page_t *page, const char *format, ...) CN_PRINTF(2, 3);
 void cn_page_json(cn_page_t *page, json_t *object);
 
 /*
- * The at-th (0 is the first) parameter of that name, decoded; no bytes when it is absent, cut off or
- * not decodable.
+ * The at-th (0 is the first) parameter of that name, decoded; no bytes when it is absent, cut off
+ * or not decodable.
  */
 cn_bytes_t cn_page_parameter(cn_page_t *page, const char *name, unsigned at);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * ask - commands that ask the running cairn's admin endpoint: request, show, explain.  explain works without one too, with -r: it
- * builds the tables here and walks them.
+ * ask - commands that ask the running cairn's admin endpoint: request, show, explain.  explain
+ * works without one too, with -r: it builds the tables here and walks them.
  */
 
 #include "cli/cli.h"
@@ -24,7 +24,7 @@
 #define HEADERS_MAX  64
 
 
-/* ---- one GET, waiting ------------------------------------------------------------------------------ */
+/* ---- one GET, waiting ------------------------------------------------------------------------ */
 
 static int
 connect_to(const cn_address_t *address)
@@ -197,7 +197,7 @@ cn_cli_show(const cn_cli_options_t *options, int argc, char **argv)
 }
 
 
-/* ---- explain -------------------------------------------------------------------------------------- */
+/* ---- explain --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char  *from;                  /* SPIFFE id, or "" */
@@ -457,8 +457,8 @@ cn_cli_explain(const cn_cli_options_t *options, int argc, char **argv)
     }
 
     if (argc - optind != 2) {
-        fprintf(stderr, "usage: cairn [-c FILE | -r DIR] explain [--from SPIFFE] [-H NAME:VALUE]... "
-                        "METHOD URL\n");
+        fprintf(stderr, "usage: cairn [-c FILE | -r DIR] explain [--from SPIFFE] "
+                        "[-H NAME:VALUE]... METHOD URL\n");
         return 2;
     }
 

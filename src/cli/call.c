@@ -299,8 +299,8 @@ cn_cli_call(const cn_cli_options_t *options, int argc, char **argv)
     }
 
     if (argc - optind != 2) {
-        fprintf(stderr, "usage: cairn [-c FILE] call [--as NAME] [--via IP:PORT] [-H NAME:VALUE]... "
-                        "METHOD URL\n");
+        fprintf(stderr, "usage: cairn [-c FILE] call [--as NAME] [--via IP:PORT] "
+                        "[-H NAME:VALUE]... METHOD URL\n");
         return 2;
     }
 

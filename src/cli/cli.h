@@ -47,7 +47,10 @@ int cn_cli_test(const cn_cli_options_t *options);
 int cn_cli_print_model(const cn_cli_options_t *options);
 bool cn_cli_may_start(const cn_cli_options_t *options, cn_cli_setup_t *setup);
 
-/* Commands that ask the running cairn, or the files themselves (ask.c); argv[0] is the command's name. */
+/*
+ * Commands that ask the running cairn, or the files themselves (ask.c); argv[0] is the command's
+ * name.
+ */
 int cn_cli_request(const cn_cli_options_t *options, int argc, char **argv);
 int cn_cli_show(const cn_cli_options_t *options, int argc, char **argv);
 int cn_cli_explain(const cn_cli_options_t *options, int argc, char **argv);

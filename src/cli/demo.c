@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * demo - `cairn demo`: Bookinfo on this machine.  This process is the mesh around the waypoint: the pods, the ingress and a visitor that asks
- * for a page four times a second; the waypoint is a cairn of its own, started as a child.
+ * demo - `cairn demo`: Bookinfo on this machine.  This process is the mesh around the waypoint: the
+ * pods, the ingress and a visitor that asks for a page four times a second; the waypoint is a cairn
+ * of its own, started as a child.
  *
- *   browser > ingress 127.0.0.1:8080 > waypoint > productpage > waypoint > details, reviews > waypoint > ratings
+ *   browser > ingress 127.0.0.1:8080 > waypoint > productpage > waypoint > details, reviews >
+ *   waypoint > ratings
  */
 
 #include "cli/cli.h"
@@ -65,7 +67,7 @@ typedef struct {
 } demo_t;
 
 
-/* ---- the ingress ------------------------------------------------------------------------------------ */
+/* ---- the ingress ----------------------------------------------------------------------------- */
 
 /* A request on its way through: both exchanges, either NULL when it is over. */
 typedef struct {
@@ -100,7 +102,10 @@ passage_free(cn_timer_t *timer)
 }
 
 
-/* The upstream side is over.  The visitor's pool goes in a later turn: the exchange still lies in it. */
+/*
+ * The upstream side is over.  The visitor's pool goes in a later turn: the exchange still lies in
+ * it.
+ */
 static void
 passage_up_over(passage_t *passage)
 {
@@ -338,7 +343,7 @@ ingress_ready(cn_watch_t *watch, unsigned events)
 }
 
 
-/* ---- the visitor ------------------------------------------------------------------------------------ */
+/* ---- the visitor ----------------------------------------------------------------------------- */
 
 static void
 visit(cn_timer_t *timer)
@@ -372,7 +377,7 @@ visit(cn_timer_t *timer)
 }
 
 
-/* ---- what is told ----------------------------------------------------------------------------------- */
+/* ---- what is told ---------------------------------------------------------------------------- */
 
 static const char *
 port_text(const cn_address_t *address)
@@ -396,7 +401,7 @@ say_hello(demo_t *demo)
     printf("\nBookinfo is up (%llu ms).  Open http://%s/productpage, or in another terminal:\n\n",
            (unsigned long long) (cn_clock_ms() - demo->started_ms), port_text(&demo->ingress));
     printf("  curl http://%s/productpage\n", port_text(&demo->ingress));
-    printf("  curl -N http://%s/stream                  # an open stream: no change below ends it\n",
+    printf("  curl -N http://%s/stream                  # an open stream: no change ends it\n",
            port_text(&demo->ingress));
     printf("  %s -c %s call --as sleep GET http://productpage:9080/productpage\n", program, file);
     printf("  %s -c %s call --as notsleep GET http://productpage:9080/productpage      # 403\n",
@@ -468,10 +473,11 @@ tell_line(demo_t *demo)
     uint64_t                 v1 = now->reviews[1] - demo->told.reviews[1];
     uint64_t                 v2 = now->reviews[2] - demo->told.reviews[2];
     uint64_t                 v3 = now->reviews[3] - demo->told.reviews[3];
-    uint64_t                 all_v1 = now->reviews[1], all = all_v1 + now->reviews[2] + now->reviews[3];
+    uint64_t                 all_v1 = now->reviews[1], all
+        = all_v1 + now->reviews[2] + now->reviews[3];
 
-    printf("requests %4llu (+%llu)   reviews v1 %llu v2 %llu v3 %llu, v1 so far %5.1f %%   allowed %llu   "
-           "denied %llu   failed %llu   reloads %u\n",
+    printf("requests %4llu (+%llu)   reviews v1 %llu v2 %llu v3 %llu, v1 so far %5.1f %%   "
+           "allowed %llu   denied %llu   failed %llu   reloads %u\n",
            (unsigned long long) demo->requests,
            (unsigned long long) (demo->requests - demo->told_requests), (unsigned long long) v1,
            (unsigned long long) v2, (unsigned long long) v3,
@@ -521,7 +527,7 @@ tell(cn_timer_t *timer)
 }
 
 
-/* ---- start and end ------------------------------------------------------------------------------------ */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 /* A free port of 127.0.0.1, the wanted one where it is free. */
 static bool
@@ -541,7 +547,8 @@ find_port(uint16_t wanted, const char *what, cn_address_t *address)
 
     address->port = 0;
 
-    if (cn_socket_listen(address, false, 1, &fd) != CN_OK || cn_socket_local(fd, address) != CN_OK) {
+    if (cn_socket_listen(address, false, 1, &fd) != CN_OK
+        || cn_socket_local(fd, address) != CN_OK) {
         fprintf(stderr, "cairn: demo: no port for %s: %s\n", what, strerror(errno));
         return false;
     }

@@ -16,7 +16,10 @@ typedef struct {
     uint64_t  reviews[4];               /* by version: 1..3 */
 } cn_demo_counts_t;
 
-/* A pod: an HBONE server on its address, the application behind it, and its own way to the waypoint. */
+/*
+ * A pod: an HBONE server on its address, the application behind it, and its own way to the
+ * waypoint.
+ */
 typedef struct {
     cn_demo_t         *demo;
     const char        *app;             /* "productpage", "details", "reviews", "ratings" */
@@ -35,8 +38,12 @@ struct cn_demo_s {
     cn_demo_counts_t   counts;
 };
 
-/* Starts the pods of a model that have an application (demo_apps.c).  False: told on standard error. */
-bool cn_demo_start_pods(cn_demo_t *demo, const cn_model_t *model, const char *ca_directory, const cn_address_t *waypoint);
+/*
+ * Starts the pods of a model that have an application (demo_apps.c).  False: told on standard
+ * error.
+ */
+bool cn_demo_start_pods(cn_demo_t *demo, const cn_model_t *model, const char *ca_directory,
+    const cn_address_t *waypoint);
 void cn_demo_stop_pods(cn_demo_t *demo);
 
 /* A request to an application, by the codec's session of its pod: takes the exchange. */

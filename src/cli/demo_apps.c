@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * demo_apps - Bookinfo's four applications, small: details and ratings answer, reviews asks ratings (from version 2 on), productpage asks
- * details and reviews.  Each asks through the waypoint, with its own identity.
+ * demo_apps - Bookinfo's four applications, small: details and ratings answer, reviews asks ratings
+ * (from version 2 on), productpage asks details and reviews.  Each asks through the waypoint, with
+ * its own identity.
  */
 
 #include "cli/demo.h"
@@ -38,7 +39,7 @@ struct app_request_s {
 };
 
 
-/* ---- answering ------------------------------------------------------------------------------------ */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void
 answer(app_request_t *request, unsigned status, const char *type, const char *body)
@@ -149,7 +150,7 @@ answer_when_complete(app_request_t *request)
 }
 
 
-/* ---- asking --------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static void
 part_over(part_t *part)
@@ -246,7 +247,7 @@ ask_for(app_request_t *request, unsigned i, const char *service, const char *pat
 }
 
 
-/* ---- the open stream -------------------------------------------------------------------------------- */
+/* ---- the open stream ------------------------------------------------------------------------- */
 
 static void
 stream_beat(cn_timer_t *timer)
@@ -288,7 +289,7 @@ start_stream(app_request_t *request)
 }
 
 
-/* ---- the application's side of a request --------------------------------------------------------------- */
+/* ---- the application's side of a request ----------------------------------------------------- */
 
 static void
 request_gone(app_request_t *request)

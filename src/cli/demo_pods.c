@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * demo_pods - the pods' side of HBONE, as ztunnel does it for them: mTLS on the pod's address, CONNECT, and HTTP/1 to the
- * application.
+ * demo_pods - the pods' side of HBONE, as ztunnel does it for them: mTLS on the pod's address,
+ * CONNECT, and HTTP/1 to the application.
  */
 
 #include "cli/demo.h"

@@ -33,7 +33,7 @@ static const char  usage[] =
     "       cairn -T [--xds DIR]                           print it as JSON; of recorded xDS\n"
     "       cairn -s reload|reopen|quit|stop               signal the running cairn\n"
     "       cairn show status|routes|config|traffic        ask the running cairn\n"
-    "       cairn explain [--from SPIFFE] [-H K:V] METHOD URL    what would become of a request, and why\n"
+    "       cairn explain [--from SPIFFE] [-H K:V] METHOD URL    what becomes of a request, why\n"
     "       cairn call [--as NAME] [--via ADDR] [-H K:V] METHOD URL    one request through HBONE\n"
     "       cairn request GET PATH                         read the admin endpoint\n"
     "       cairn demo                                     Bookinfo on this machine\n"

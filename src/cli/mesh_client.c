@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * mesh_client - tcp > tls > h2, and on it a CONNECT and an HTTP/1 session for each request, which end with it.
+ * mesh_client - tcp > tls > h2, and on it a CONNECT and an HTTP/1 session for each request, which
+ * end with it.
  */
 
 #include "cli/mesh_client.h"

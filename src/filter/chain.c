@@ -3,12 +3,14 @@
 /*
  * chain - carries a request through its filters.
  *
- *   received -> routed -> request_headers -> request_body -> response_headers -> response_body -> over
+ *   received -> routed -> request_headers -> request_body -> response_headers -> response_body ->
+ *   over
  *                              | pause: body is held behind the filter that paused
  *                              | reply: straight to response_headers
  *
- * `next` is the filter whose on_request_headers runs next; bodies pass the filters before it.  A request that is over is
- * told to each filter that saw its head, then logged, once.  Its memory is the exchange's pool.
+ * `next` is the filter whose on_request_headers runs next; bodies pass the filters before it.  A
+ * request that is over is told to each filter that saw its head, then logged, once.  Its memory is
+ * the exchange's pool.
  */
 
 #include "filter/chain.h"
@@ -22,7 +24,8 @@ struct cn_chain_state_s {
     cn_request_t  *request;
     uint32_t       next;                /* filters before it have seen the head */
     bool           paused;
-    bool           starting;            /* on_request_headers is running: a resume from within needs no task */
+    /* on_request_headers is running: a resume from within needs no task */
+    bool           starting;
     bool           end_told;            /* the filters know that the request is complete */
     bool           responding;          /* the response's head went down */
     bool           response_ended;
@@ -146,7 +149,7 @@ cn_request_held(const cn_request_t *request)
 }
 
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void
 log_request(cn_request_t *request)
@@ -254,7 +257,7 @@ cn_request_log_rejected(cn_worker_env_t *env, cn_pool_t *pool, const cn_rejected
 }
 
 
-/* ---- response ----------------------------------------------------------------------------------- */
+/* ---- response -------------------------------------------------------------------------------- */
 
 static void
 broken_downstream(cn_request_t *request)
@@ -446,9 +449,12 @@ cn_request_body_sent(cn_request_t *request, size_t len)
 }
 
 
-/* ---- request ------------------------------------------------------------------------------------ */
+/* ---- request --------------------------------------------------------------------------------- */
 
-/* Passes data through the filters from `from` to those that have seen the head; what is left is held. */
+/*
+ * Passes data through the filters from `from` to those that have seen the head; what is left is
+ * held.
+ */
 static void
 pass_body(cn_request_t *request, cn_slice_t data, uint32_t from)
 {
@@ -586,7 +592,7 @@ cn_request_resume(cn_request_t *request)
 }
 
 
-/* ---- events of the downstream exchange ------------------------------------------------------------ */
+/* ---- events of the downstream exchange ------------------------------------------------------- */
 
 static void
 downstream_body(void *owner, cn_slice_t *data)
@@ -695,7 +701,7 @@ static const cn_exchange_events_t  downstream_events = {
 };
 
 
-/* ---- the start ------------------------------------------------------------------------------------ */
+/* ---- the start ------------------------------------------------------------------------------- */
 
 /* Chain, route and destination; CN_REPLIED when there is none. */
 static cn_verdict_t

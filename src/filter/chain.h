@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* chain - the life of a request: from the head that the codec gives to the last octet and the log. */
+/*
+ * chain - the life of a request: from the head that the codec gives to the last octet and the log.
+ */
 
 #ifndef CN_FILTER_CHAIN_H
 #define CN_FILTER_CHAIN_H
@@ -14,10 +16,17 @@ typedef struct {
     uint16_t           port;
 } cn_target_t;
 
-/* Begins: sets itself as the exchange's owner.  head lives in exchange->pool.  end: no body follows. */
-void cn_request_start(cn_worker_env_t *env, cn_exchange_t *exchange, cn_message_t *head, bool end, const cn_target_t *target);
+/*
+ * Begins: sets itself as the exchange's owner.  head lives in exchange->pool.  end: no body
+ * follows.
+ */
+void cn_request_start(cn_worker_env_t *env, cn_exchange_t *exchange, cn_message_t *head, bool end,
+    const cn_target_t *target);
 
-/* Logs what never became a request: refused by a codec, or a CONNECT that was not accepted.  head may be NULL. */
+/*
+ * Logs what never became a request: refused by a codec, or a CONNECT that was not accepted.  head
+ * may be NULL.
+ */
 typedef struct {
     const cn_stream_info_t  *connection;
     cn_message_t            *head;
@@ -27,6 +36,7 @@ typedef struct {
     uint64_t                 sent;      /* body bytes */
 } cn_rejected_t;
 
+/* pool is for what the log needs and is the caller's. */
 void cn_request_log_rejected(cn_worker_env_t *env, cn_pool_t *pool, const cn_rejected_t *rejected);
 
 /*
@@ -42,7 +52,10 @@ cn_target_t cn_target_by_authority(const cn_tables_t *tables, cn_bytes_t authori
 bool cn_target_split(cn_bytes_t authority, uint16_t default_port, cn_bytes_t *host,
     uint16_t *port);
 
-/* Checks and changes of the head before anything looks at it (proxy_headers.c).  CN_REPLIED: it was answered. */
+/*
+ * Checks and changes of the head before anything looks at it (proxy_headers.c).  CN_REPLIED: it was
+ * answered.
+ */
 cn_verdict_t cn_proxy_request_head(cn_request_t *request);
 
 /* Server, date, decorator: what every response gets (proxy_headers.c).  CN_ERR_MEMORY. */

@@ -14,7 +14,8 @@
 struct cn_explain_s {
     cn_pool_t   *pool;
     cn_array_t   lines;                 /* cn_bytes_t */
-    uint16_t     status;                /* what a local answer would be: 403, 404, ...; 0: forwarded */
+    /* what a local answer would be: 403, 404, ...; 0: forwarded */
+    uint16_t     status;
     bool         denied;
     bool         out_of_memory;         /* lines are missing */
 };

@@ -6,8 +6,8 @@
  *   HBONE   tcp > tls > h2 --CONNECT--> tunnel > h1 --request--> chain
  *   plain   tcp > h1 --request--> chain
  *
- * A tunnel remembers the key of its service, not the service: each request looks it up in the tables of
- * the moment, so that a change of configuration reaches open tunnels and closes none.
+ * A tunnel remembers the key of its service, not the service: each request looks it up in the
+ * tables of the moment, so that a change of configuration reaches open tunnels and closes none.
  */
 
 #include "filter/listener.h"
@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 #define HANDSHAKE_TIMEOUT_MS  15000
-#define NOTICE_MS             1000      /* between telling a peer that we go and going: what it has sent arrives */
+/* between telling a peer that we go and going: what it has sent arrives */
+#define NOTICE_MS             1000
 
 typedef enum { CARRIER_HBONE, CARRIER_PLAIN, CARRIER_TUNNEL } carrier_kind_t;
 
@@ -142,7 +143,7 @@ request_refused(void *owner, const cn_refused_t *refused)
 }
 
 
-/* ---- HTTP requests: in a tunnel, or on a plain listener ------------------------------------------- */
+/* ---- HTTP requests: in a tunnel, or on a plain listener -------------------------------------- */
 
 static void
 tunnel_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
@@ -228,7 +229,7 @@ static const cn_session_events_t  plain_events = {
 };
 
 
-/* ---- CONNECT ------------------------------------------------------------------------------------ */
+/* ---- CONNECT --------------------------------------------------------------------------------- */
 
 /* What answers a CONNECT exchange that gets no tunnel: nothing is done with its events. */
 static void
@@ -427,7 +428,7 @@ static const cn_session_events_t  hbone_events = {
 };
 
 
-/* ---- public ------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 cn_listeners_t *
 cn_listeners_create(cn_worker_env_t *env)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * listener - which service is this?  Takes accepted connections, of the HBONE port or a plain one, and carries each up its
- * ladder to the filter chain.  HBONE: tcp > tls > h2 > tunnel > h1; the CONNECT authority picks the service.  Plain: tcp > h1; the Host
- * picks it, request by request.
+ * listener - which service is this?  Takes accepted connections, of the HBONE port or a plain one,
+ * and carries each up its ladder to the filter chain.  HBONE: tcp > tls > h2 > tunnel > h1; the
+ * CONNECT authority picks the service.  Plain: tcp > h1; the Host picks it, request by request.
  */
 
 #ifndef CN_FILTER_LISTENER_H
@@ -13,6 +13,7 @@
 
 typedef struct cn_listeners_s cn_listeners_t;
 
+/* env outlives it.  NULL: memory.  Destroying closes every connection. */
 cn_listeners_t *cn_listeners_create(cn_worker_env_t *env) CN_MUST_USE;
 void cn_listeners_destroy(cn_listeners_t *listeners);
 
@@ -20,16 +21,21 @@ void cn_listeners_destroy(cn_listeners_t *listeners);
 void cn_listeners_set_identity(cn_listeners_t *listeners, cn_tls_context_t *context);
 
 /* A freshly accepted socket; local is where it was accepted.  Takes fd. */
-void cn_listeners_accept_hbone(cn_listeners_t *listeners, int fd, const cn_address_t *peer, const cn_address_t *local);
-void cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer, const cn_address_t *local);
+void cn_listeners_accept_hbone(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
+    const cn_address_t *local);
+void cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
+    const cn_address_t *local);
 
 /*
- * Draining.  Notice: HTTP/2 connections get a first GOAWAY (nothing is refused yet), HTTP/1 answers say close.  Final: the
- * last GOAWAY; a connection closes when what is open on it is over.
+ * Draining.  Notice: HTTP/2 connections get a first GOAWAY (nothing is refused yet), HTTP/1 answers
+ * say close.  Final: the last GOAWAY; a connection closes when what is open on it is over.
  */
 void cn_listeners_drain(cn_listeners_t *listeners, bool final);
 
-/* While draining, now and then: tells connections that came since, and lets go of those that have nothing open. */
+/*
+ * While draining, now and then: tells connections that came since, and lets go of those that have
+ * nothing open.
+ */
 void cn_listeners_drain_idle(cn_listeners_t *listeners);
 
 /* Downstream connections now; 0: a draining worker may exit. */

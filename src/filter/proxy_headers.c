@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * proxy_headers - what the waypoint does to every head, before any filter and after the last (Envoy's connection manager as
- * istiod configures it: use_remote_address false, server_name istio-envoy, XFCC sanitised, UUID request ids).
+ * proxy_headers - what the waypoint does to every head, before any filter and after the last
+ * (Envoy's connection manager as istiod configures it: use_remote_address false, server_name
+ * istio-envoy, XFCC sanitised, UUID request ids).
  */
 
 #include "filter/chain.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * reply - local replies as Envoy makes them: text/plain with a body, nothing but content-length without; a gRPC request is
- * answered 200, trailers only, with the status in grpc-status and the body in grpc-message.
+ * reply - local replies as Envoy makes them: text/plain with a body, nothing but content-length
+ * without; a gRPC request is answered 200, trailers only, with the status in grpc-status and the
+ * body in grpc-message.
  */
 
 #include "filter/chain.h"

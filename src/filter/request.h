@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * request - one request on its way through the filter chain: what modules see and may call.  It lives in the pool of its downstream
- * exchange.  The chain (chain.c) owns it; modules borrow it within a callback, and between CN_PAUSE and cn_request_resume().
+ * request - one request on its way through the filter chain: what modules see and may call.  It
+ * lives in the pool of its downstream exchange.  The chain (chain.c) owns it; modules borrow it
+ * within a callback, and between CN_PAUSE and cn_request_resume().
  */
 
 #ifndef CN_FILTER_REQUEST_H
@@ -33,7 +34,8 @@ typedef struct {
 
 typedef enum {
     CN_NEXT,                            /* go on with the next filter */
-    CN_PAUSE,                           /* wait: the module will call cn_request_resume() or _reply() */
+    /* wait: the module will call cn_request_resume() or _reply() */
+    CN_PAUSE,
     CN_REPLIED,                         /* the module answered */
 } cn_verdict_t;
 
@@ -43,10 +45,12 @@ struct cn_request_s {
     cn_worker_env_t              *env;
     cn_pool_t                    *pool;
     cn_exchange_t                *downstream;
-    const cn_stream_info_t       *connection;       /* the tunnel's for HBONE: identity and addresses */
+    /* the tunnel's for HBONE: identity and addresses */
+    const cn_stream_info_t       *connection;
     cn_request_phase_t            phase;
 
-    cn_message_t                 *head;             /* the request, canonical; modules may change headers */
+    /* the request, canonical; modules may change headers */
+    cn_message_t                 *head;
     cn_message_t                 *response;         /* NULL until there is one */
     cn_match_input_t              input;
     cn_bytes_t                    original_path;    /* as logged: before a rewrite */
@@ -61,7 +65,8 @@ struct cn_request_s {
 
     /* what became of it: log and metrics */
     uint32_t                      flags;            /* CN_FLAG() bits */
-    const char                   *details;          /* response code details; the pool's or static; NULL: "via_upstream" when there is a response */
+    /* response code details; the pool's or static; NULL: "via_upstream" when there is a response */
+    const char                   *details;
     const char                   *transport_failure;
     uint64_t                      start_us;         /* monotonic */
     uint64_t                      start_wall_ms;
@@ -78,7 +83,8 @@ struct cn_request_s {
     bool                          request_ended;    /* the downstream's message is complete */
     bool                          local_reply;
     void                        **contexts;         /* by module index */
-    struct cn_chain_state_s      *chain_state;      /* the chain's own: where it stands, what is held */
+    /* the chain's own: where it stands, what is held */
+    struct cn_chain_state_s      *chain_state;
 };
 
 /* The module's context, zeroed at first use (module->ctx_size bytes); NULL: memory. */
@@ -88,20 +94,26 @@ void *cn_request_context(cn_request_t *request, const struct cn_module_s *module
 /* The packed per-destination or else per-route configuration of the module; NULL: none. */
 const void *cn_request_route_config(const cn_request_t *request, const struct cn_module_s *module);
 
-/* The body bytes that are held while the request is paused, oldest first; at most the exchange's window. */
+/*
+ * The body bytes that are held while the request is paused, oldest first; at most the exchange's
+ * window.
+ */
 const cn_chain_t *cn_request_held(const cn_request_t *request);
 
 /* Goes on behind the filter that paused.  Safe from any event; takes effect in the ready queue. */
 void cn_request_resume(cn_request_t *request);
 
 /*
- * Answers by ourselves, as Envoy's local reply: content-type text/plain when there is a body; gRPC requests get 200 trailers-only.
- * flags are added; details is static or the pool's.  Response headers added here: cn_request_reply_header() before.
+ * Answers by ourselves, as Envoy's local reply: content-type text/plain when there is a body; gRPC
+ * requests get 200 trailers-only. flags are added; details is static or the pool's.  Response
+ * headers added here: cn_request_reply_header() before.
  */
-cn_verdict_t cn_request_reply(cn_request_t *request, uint16_t status, cn_bytes_t body, uint32_t flags, const char *details);
-cn_status_t cn_request_reply_header(cn_request_t *request, cn_bytes_t name, cn_bytes_t value) CN_MUST_USE;
+cn_verdict_t cn_request_reply(cn_request_t *request, uint16_t status, cn_bytes_t body,
+    uint32_t flags, const char *details);
+cn_status_t cn_request_reply_header(cn_request_t *request, cn_bytes_t name,
+    cn_bytes_t value) CN_MUST_USE;
 
-/* ---- the terminal filter's side: modules/router ------------------------------------------------- */
+/* ---- the terminal filter's side: modules/router ---------------------------------------------- */
 
 /* The upstream's answer goes back through the filters.  The head is the request pool's. */
 void cn_request_respond_informational(cn_request_t *request, cn_message_t *head);

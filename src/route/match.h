@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * match - request + table -> decision.  Pure functions: they allocate nothing and wait for nothing.  A
- * matcher answers yes, no or error (a regex that hit its limit, say); an error in DENY matches, in ALLOW does not, in a route is a 500.
+ * match - request + table -> decision.  Pure functions: they allocate nothing and wait for nothing.
+ * A matcher answers yes, no or error (a regex that hit its limit, say); an error in DENY matches,
+ * in ALLOW does not, in a route is a 500.
  */
 
 #ifndef CN_ROUTE_MATCH_H
@@ -20,36 +21,46 @@ typedef struct {
     const cn_message_t      *head;          /* normalised */
     cn_bytes_t               path;          /* without query */
     cn_bytes_t               query;         /* without '?' */
-    const cn_stream_info_t  *connection;    /* whose principal counts: the tunnel's, never the inner stream's */
+    /* whose principal counts: the tunnel's, never the inner stream's */
+    const cn_stream_info_t  *connection;
     uint16_t                 port;          /* the service's port the client asked for */
     uint64_t                 random;        /* one draw a request: weights stay put over retries */
 } cn_match_input_t;
 
 /* Splits head->path into path and query. */
-void cn_match_input_init(cn_match_input_t *input, const cn_message_t *head, const cn_stream_info_t *connection, uint16_t port);
+void cn_match_input_init(cn_match_input_t *input, const cn_message_t *head,
+    const cn_stream_info_t *connection, uint16_t port);
 
-cn_match_t cn_match_string(const cn_block_t *block, const cn_table_string_match_t *match, cn_bytes_t value);
+/* value against a matcher of block; a kind that is not known is an error. */
+cn_match_t cn_match_string(const cn_block_t *block, const cn_table_string_match_t *match,
+    cn_bytes_t value);
 
 /*
- * Each of several equal headers is matched on its own, except the inline ones, which are joined with ',' (goldens 4).  An absent header:
- * invert does not match unless missing_as_empty.
+ * Each of several equal headers is matched on its own, except the inline ones, which are joined
+ * with ',' (goldens 4).  An absent header: invert does not match unless missing_as_empty.
  */
-cn_match_t cn_match_header(const cn_block_t *block, const cn_table_header_match_t *match, const cn_match_input_t *input);
+cn_match_t cn_match_header(const cn_block_t *block, const cn_table_header_match_t *match,
+    const cn_match_input_t *input);
 
 /* The chain for a port; NULL. */
 const cn_table_chain_t *cn_service_chain(const cn_block_t *service, uint16_t port);
 
 /*
- * The first route that matches, by the chain's index.  NULL: none; *error is set when a matcher failed before one was found (the request is then
- * refused with 500, not sent elsewhere).
+ * The first route that matches, by the chain's index.  NULL: none; *error is set when a matcher
+ * failed before one was found (the request is then refused with 500, not sent elsewhere).
  */
 const cn_table_route_t *cn_route_find(const cn_block_t *service, const cn_table_chain_t *chain,
     const cn_match_input_t *input, bool *error);
 
 /* The destination by weight for input->random; NULL when the route has none. */
-const cn_table_destination_t *cn_route_destination(const cn_block_t *service, const cn_table_route_t *route, const cn_match_input_t *input);
+const cn_table_destination_t *cn_route_destination(const cn_block_t *service,
+    const cn_table_route_t *route, const cn_match_input_t *input);
 
-/* One route against one request, with the reason in words when it does not match (for explain).  why has room for 160 octets. */
-cn_match_t cn_route_matches(const cn_block_t *service, const cn_table_route_t *route, const cn_match_input_t *input, char why[160]);
+/*
+ * One route against one request, with the reason in words when it does not match (for explain).
+ * why has room for 160 octets.
+ */
+cn_match_t cn_route_matches(const cn_block_t *service, const cn_table_route_t *route,
+    const cn_match_input_t *input, char why[160]);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * route - the first route that matches, without a walk.  The index names the positions whose path can
- * match: exact paths and prefixes by hash (one look-up for each distinct prefix length), the rest in a short list.
- * Candidates are tried in ascending position, so that the order of the configuration is kept.
+ * route - the first route that matches, without a walk.  The index names the positions whose path
+ * can match: exact paths and prefixes by hash (one look-up for each distinct prefix length), the
+ * rest in a short list. Candidates are tried in ascending position, so that the order of the
+ * configuration is kept.
  */
 
 #include "route/match.h"

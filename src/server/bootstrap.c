@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * bootstrap - reads conf/cairn.yaml.  A key that nobody knows, a wrong type or a value out of range is an error with its
- * place; nothing is guessed.
+ * bootstrap - reads conf/cairn.yaml.  A key that nobody knows, a wrong type or a value out of range
+ * is an error with its place; nothing is guessed.
  */
 
 #include "server/bootstrap.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * bootstrap - the short file (conf/cairn.yaml) that says where everything else is.  Every key has a default.
+ * bootstrap - the short file (conf/cairn.yaml) that says where everything else is.  Every key has a
+ * default.
  */
 
 #ifndef CN_SERVER_BOOTSTRAP_H
@@ -36,7 +37,8 @@ typedef struct {
     const char          *trust_domain;
     cn_array_t           trust_aliases; /* cn_bytes_t */
     const char          *ca_directory;  /* of the development CA: PREFIX/ca */
-    const char          *waypoint_account;  /* the service account the waypoint runs as, or NULL: its Gateway's name */
+    /* the service account the waypoint runs as, or NULL: its Gateway's name */
+    const char          *waypoint_account;
     const char          *certificate;
     const char          *key;
     const char          *root;
@@ -56,9 +58,11 @@ typedef struct {
 } cn_bootstrap_options_t;
 
 /*
- * Reads the file (none: PREFIX/conf/cairn.yaml if it is there, else the defaults).  CN_ERR_*: report tells file, line, key and what was expected.
+ * Reads the file (none: PREFIX/conf/cairn.yaml if it is there, else the defaults).  CN_ERR_*:
+ * report tells file, line, key and what was expected.
  */
-cn_status_t cn_bootstrap_read(const cn_bootstrap_options_t *options, cn_pool_t *pool, cn_report_t *report,
+cn_status_t cn_bootstrap_read(const cn_bootstrap_options_t *options, cn_pool_t *pool,
+    cn_report_t *report,
     cn_bootstrap_t *bootstrap) CN_MUST_USE;
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * child - fork and exec.  The child inherits no heap, no secrets and no address layout: only the descriptors that it is
- * given by number.
+ * child - fork and exec.  The child inherits no heap, no secrets and no address layout: only the
+ * descriptors that it is given by number.
  */
 
 #include "server/child.h"

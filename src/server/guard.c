@@ -5,10 +5,11 @@
  *
  *   child:  down --start--> up --exit, signal, silence of 5 s--> down (back-off) --> ...
  *
- * Each worker attends its own sockets.  Those of a dead or overloaded worker are attended by the one with
- * the least connections, so that a socket always has somebody who accepts.
+ * Each worker attends its own sockets.  Those of a dead or overloaded worker are attended by the
+ * one with the least connections, so that a socket always has somebody who accepts.
  *
- * Signals: HUP reload, USR1 reopen logs, QUIT drain and exit when idle, TERM drain for the drain time, INT exit now.
+ * Signals: HUP reload, USR1 reopen logs, QUIT drain and exit when idle, TERM drain for the drain
+ * time, INT exit now.
  */
 
 #include "server/guard.h"
@@ -80,7 +81,7 @@ struct guard_s {
 static void child_start(child_t *child);
 
 
-/* ---- sockets -------------------------------------------------------------------------------------- */
+/* ---- sockets --------------------------------------------------------------------------------- */
 
 static bool
 open_listener(guard_t *guard, cn_listen_kind_t kind, uint32_t worker, const cn_address_t *address,
@@ -165,7 +166,10 @@ open_listeners(guard_t *guard)
 }
 
 
-/* Nobody is told of a connection that waits on a socket whose worker is gone: each has somebody at any time. */
+/*
+ * Nobody is told of a connection that waits on a socket whose worker is gone: each has somebody at
+ * any time.
+ */
 static bool
 is_serving(const guard_t *guard, uint32_t index)
 {
@@ -210,8 +214,8 @@ tell_attend(child_t *child, uint64_t mask)
 
 
 /*
- * Who attends what.  A worker well above its share of connections hands its own sockets to the least loaded one, until the
- * shares are even again.
+ * Who attends what.  A worker well above its share of connections hands its own sockets to the
+ * least loaded one, until the shares are even again.
  */
 static void
 assign_sockets(guard_t *guard)
@@ -248,7 +252,7 @@ assign_sockets(guard_t *guard)
 }
 
 
-/* ---- children ------------------------------------------------------------------------------------- */
+/* ---- children -------------------------------------------------------------------------------- */
 
 static bool
 is_master(const child_t *child)
@@ -336,7 +340,7 @@ give_worker_its_things(guard_t *guard, child_t *worker)
 }
 
 
-/* ---- the snapshot that replacements start from ------------------------------------------------------ */
+/* ---- the snapshot that replacements start from ----------------------------------------------- */
 
 static int
 held_segment(const cn_publication_t *snapshot, uint64_t id)
@@ -588,11 +592,11 @@ reap(guard_t *guard)
 }
 
 
-/* ---- ending --------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 /*
- * Workers end with KILL: what they held is the kernel's and the slab's.  The master gets TERM, so that it writes out the last
- * log lines.
+ * Workers end with KILL: what they held is the kernel's and the slab's.  The master gets TERM, so
+ * that it writes out the last log lines.
  */
 static void
 end_all(guard_t *guard, int exit_code)
@@ -731,7 +735,7 @@ on_signal(void *owner, int number)
 }
 
 
-/* ---- supervision ---------------------------------------------------------------------------------- */
+/* ---- supervision ----------------------------------------------------------------------------- */
 
 static void
 abort_stuck(guard_t *guard)
@@ -768,7 +772,7 @@ supervise(cn_timer_t *timer)
 }
 
 
-/* ---- start ---------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static bool
 write_pid(const cn_bootstrap_t *bootstrap)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * log_files - the writer thread.  It may block in write(2) for as long as it likes: rings fill, lines are dropped and counted, and
- * nobody waits.  It touches nothing of the process but its own struct and the rings.
+ * log_files - the writer thread.  It may block in write(2) for as long as it likes: rings fill,
+ * lines are dropped and counted, and nobody waits.  It touches nothing of the process but its own
+ * struct and the rings.
  */
 
 #include "server/log_files.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * log_files - where log lines end up.  The master's writer thread drains the rings of all workers into the error log and the
- * access log, so that no worker ever waits for a disk or a pipe.
+ * log_files - where log lines end up.  The master's writer thread drains the rings of all workers
+ * into the error log and the access log, so that no worker ever waits for a disk or a pipe.
  */
 
 #ifndef CN_SERVER_LOG_FILES_H

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * master - the control plane.  It holds nothing that a later one could not make again: killed at any moment, workers go
- * on with what they have, and the next master rebuilds, publishes under a newer generation and takes over.
+ * master - the control plane.  It holds nothing that a later one could not make again: killed at
+ * any moment, workers go on with what they have, and the next master rebuilds, publishes under a
+ * newer generation and takes over.
  *
- *   RELOAD --> loader --> publication --> guard (keeps it), workers (adopt it), own tables (admin, explain)
+ *   RELOAD --> loader --> publication --> guard (keeps it), workers (adopt it), own tables (admin,
+ *   explain)
  */
 
 #include "server/master.h"
@@ -28,7 +30,8 @@
 #include <unistd.h>
 
 #define SOCKETS_MAX       16
-#define ADOPTION_MS       5000          /* a reload is called done without the workers that have not adopted by then */
+/* a reload is called done without the workers that have not adopted by then */
+#define ADOPTION_MS       5000
 #define HOUSEKEEPING_MS   1000
 #define RENEW_MS          (6 * 3600 * 1000ull)      /* development certificates live 24 h */
 
@@ -68,14 +71,15 @@ struct master_s {
     cn_timer_t             renew;
     cn_identity_t          identity;
     bool                   draining;
-    bool                   reload_told;             /* "reload done" of the last publication was logged */
+    /* "reload done" of the last publication was logged */
+    bool                   reload_told;
     uint64_t               reload_ms;
     cn_admin_t            *admin;
     cn_admin_view_t        view;
 };
 
 
-/* ---- snapshots ------------------------------------------------------------------------------------ */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static void
 send_publication(peer_t *peer, cn_channel_t *channel, const cn_publication_t *publication)
@@ -84,7 +88,8 @@ send_publication(peer_t *peer, cn_channel_t *channel, const cn_publication_t *pu
         return;
     }
 
-    if (cn_message_send_publication(channel, publication, peer->known, peer->known_count) != CN_OK) {
+    if (cn_message_send_publication(channel, publication, peer->known,
+                                    peer->known_count) != CN_OK) {
         cn_log(CN_LOG_ERROR, "master", "send snapshot: generation=%llu",
                (unsigned long long) publication->generation);
         return;
@@ -233,7 +238,7 @@ adoption_late(cn_timer_t *timer)
 }
 
 
-/* ---- identity ------------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 static const char *
 waypoint_id(master_t *master, char *text, size_t size)
@@ -400,7 +405,7 @@ renew_identity(cn_timer_t *timer)
 }
 
 
-/* ---- workers and guard ----------------------------------------------------------------------------- */
+/* ---- workers and guard ----------------------------------------------------------------------- */
 
 static void
 worker_message(void *owner, cn_channel_message_t *message)
@@ -592,7 +597,7 @@ on_signal(void *owner, int number)
 }
 
 
-/* ---- what the admin side sees ------------------------------------------------------------------------ */
+/* ---- what the admin side sees ---------------------------------------------------------------- */
 
 static bool
 is_ready(void *owner)
@@ -627,7 +632,7 @@ current_report(void *owner)
 }
 
 
-/* ---- start ---------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static void
 housekeep(cn_timer_t *timer)

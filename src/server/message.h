@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * message - what guard, master and workers say to each other over channels (event/channel.h).  A payload is
- * one of the structs here, checked for its size by the reader; numbers are native, both ends are one executable.
+ * message - what guard, master and workers say to each other over channels (event/channel.h).  A
+ * payload is one of the structs here, checked for its size by the reader; numbers are native, both
+ * ends are one executable.
  *
  *   guard  -> worker   LISTENER* ATTEND SEGMENT* PUBLISH MASTER DRAIN
  *   guard  -> master   LISTENER* WORKER* RELOAD REOPEN DRAIN
- *   master -> guard    SEGMENT* PUBLISH (kept for replacements)  FAILED (no configuration at start)  READY
+ *   master -> guard    SEGMENT* PUBLISH (kept for replacements)  FAILED (no configuration at start)
+ *   READY
  *   master -> worker   SEGMENT* PUBLISH IDENTITY
  *   worker -> master   ADOPTED
  */
@@ -24,14 +26,16 @@ typedef enum {
     CN_MSG_SEGMENT,                     /* cn_msg_segment_t, one descriptor */
     CN_MSG_PUBLISH,                     /* cn_msg_publish_t, the directory's descriptor */
     CN_MSG_MASTER,                      /* no payload, one descriptor: the channel to the master */
-    CN_MSG_WORKER,                      /* cn_msg_worker_t, one descriptor: the channel to that worker */
+    /* cn_msg_worker_t, one descriptor: the channel to that worker */
+    CN_MSG_WORKER,
     CN_MSG_DRAIN,                       /* cn_msg_drain_t */
     CN_MSG_RELOAD,
     CN_MSG_REOPEN,
     CN_MSG_IDENTITY,                    /* cn_msg_identity_t and the octets it counts */
     CN_MSG_ADOPTED,                     /* cn_msg_adopted_t */
     CN_MSG_READY,                       /* the master has published once */
-    CN_MSG_FAILED,                      /* the master cannot start: everything ends with exit code 1 */
+    /* the master cannot start: everything ends with exit code 1 */
+    CN_MSG_FAILED,
 } cn_message_type_t;
 
 typedef enum {
@@ -77,7 +81,8 @@ typedef struct {
 
 typedef struct {
     uint64_t  generation;
-    uint32_t  refused;                  /* 1: it could not be adopted; the worker keeps the last one */
+    /* 1: it could not be adopted; the worker keeps the last one */
+    uint32_t  refused;
     uint32_t  reserved;
 } cn_msg_adopted_t;
 
@@ -88,8 +93,8 @@ bool cn_message_read(const cn_channel_message_t *message, void *out, size_t size
 int cn_message_take_fd(cn_channel_message_t *message);
 
 /*
- * A publication with all of its segments, over a channel: segments that the other end has (known: ids, count) are not sent again.  CN_ERR_*
- * as cn_channel_send().
+ * A publication with all of its segments, over a channel: segments that the other end has (known:
+ * ids, count) are not sent again.  CN_ERR_* as cn_channel_send().
  */
 cn_status_t cn_message_send_publication(cn_channel_t *channel, const cn_publication_t *publication,
     const uint64_t *known, size_t known_count) CN_MUST_USE;
@@ -102,7 +107,11 @@ typedef struct {
     int               pending_fds[CN_SEGMENTS_MAX];
 } cn_publication_reader_t;
 
-/* CN_AGAIN: more to come; CN_OK: reader->publication is complete (the caller takes its descriptors); CN_ERR_SYNTAX: rubbish. */
-cn_status_t cn_publication_read(cn_publication_reader_t *reader, cn_channel_message_t *message) CN_MUST_USE;
+/*
+ * CN_AGAIN: more to come; CN_OK: reader->publication is complete (the caller takes its
+ * descriptors); CN_ERR_SYNTAX: rubbish.
+ */
+cn_status_t cn_publication_read(cn_publication_reader_t *reader,
+    cn_channel_message_t *message) CN_MUST_USE;
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * worker - what a worker process is made of: a loop, the tables it has adopted, its listeners and its upstream side, a
- * place in the slab.  It accepts on the sockets that the guard lets it attend, adopts snapshots between turns, and
- * drains when told.
+ * worker - what a worker process is made of: a loop, the tables it has adopted, its listeners and
+ * its upstream side, a place in the slab.  It accepts on the sockets that the guard lets it attend,
+ * adopts snapshots between turns, and drains when told.
  *
- * States:  starting --tables and, for HBONE, identity--> serving --DRAIN--> draining --no connections--> exit
+ * States:  starting --tables and, for HBONE, identity--> serving --DRAIN--> draining --no
+ * connections--> exit
  */
 
 #include "server/worker.h"
@@ -31,7 +32,8 @@
 #define ACCEPTS_PER_TURN    16
 #define HEARTBEAT_MS        500
 #define RETRY_ACCEPT_MS     100         /* after EMFILE */
-#define TRIM_REQUESTS       256         /* so many since the last time: there may be something to give back */
+/* so many since the last time: there may be something to give back */
+#define TRIM_REQUESTS       256
 #define TRIM_KEEP           (256 * 1024)
 
 typedef struct worker_s worker_t;
@@ -57,13 +59,14 @@ struct worker_s {
     bool                      has_identity;
     int                       reserve_fd;
     uint64_t                  attends;
-    uint64_t                  trimmed_at;       /* requests served when memory was last given back */
+    /* requests served when memory was last given back */
+    uint64_t                  trimmed_at;
     socket_t                 *sockets;
     size_t                    socket_count;
 };
 
 
-/* ---- accepting ------------------------------------------------------------------------------------ */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static bool
 wants_socket(const worker_t *worker, const socket_t *item)
@@ -99,8 +102,8 @@ attend(worker_t *worker)
 
 
 /*
- * Out of descriptors: the reserve is given up for a moment to take and close one connection, so that the peer
- * learns of it; then accepting rests for a while.
+ * Out of descriptors: the reserve is given up for a moment to take and close one connection, so
+ * that the peer learns of it; then accepting rests for a while.
  */
 static void
 accept_pressed(worker_t *worker, socket_t *item)
@@ -200,7 +203,7 @@ add_socket(worker_t *worker, cn_channel_message_t *message)
 }
 
 
-/* ---- adopting ------------------------------------------------------------------------------------- */
+/* ---- adopting -------------------------------------------------------------------------------- */
 
 static void
 serve_when_ready(worker_t *worker)
@@ -318,7 +321,7 @@ take_publication(worker_t *worker, cn_publication_reader_t *reader, cn_channel_m
 }
 
 
-/* ---- identity ------------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 #define TRUST_DOMAINS_MAX  64
 
@@ -401,7 +404,7 @@ take_identity(worker_t *worker, const cn_channel_message_t *message)
 }
 
 
-/* ---- messages ------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void
 master_message(void *owner, cn_channel_message_t *message)
@@ -522,7 +525,7 @@ guard_closed(void *owner)
 static const cn_channel_events_t  guard_events = { guard_message, guard_closed };
 
 
-/* ---- start ---------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /*
  * A burst leaves the heap wider than what is held afterwards.  When no request is under way, the

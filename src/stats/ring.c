@@ -4,11 +4,12 @@
  * ring - one writer, one reader, no lock.
  *
  *        tail                 head
- *   ......|record|record|record|......       positions only grow; the ring is a window of `size` octets on them
+ *   ......|record|record|record|......     positions only grow; the ring is a window on them
  *
- * A record is {length, stream, mark}, its octets, and padding to 8.  It is there when head has passed it: a writer killed before that
- * leaves nothing.  Either side takes the other's position as a claim to be checked: what lies between tail and head must
- * be whole records, else the reader goes to head and counts one dropped.
+ * A record is {length, stream, mark}, its octets, and padding to 8.  It is there when head has
+ * passed it: a writer killed before that leaves nothing.  Either side takes the other's position as
+ * a claim to be checked: what lies between tail and head must be whole records, else the reader
+ * goes to head and counts one dropped.
  */
 
 #include "stats/ring.h"
@@ -121,7 +122,8 @@ cn_ring_read(cn_ring_t *ring, cn_ring_stream_t *stream, uint8_t *out, size_t *le
     copy_out(ring, tail + sizeof(record), out, record.len);
     *stream = (cn_ring_stream_t) record.stream;
     *len = record.len;
-    atomic_store_explicit(&ring->shared->tail, tail + record_room(record.len), memory_order_release);
+    atomic_store_explicit(&ring->shared->tail, tail + record_room(record.len),
+                          memory_order_release);
 
     return CN_OK;
 }

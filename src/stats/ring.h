@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * ring - a worker's log lines on their way to the master's writer thread: one writer, one reader, in the slab.  Full
- * means dropped and counted.  Each record names its stream: error log or access log.
+ * ring - a worker's log lines on their way to the master's writer thread: one writer, one reader,
+ * in the slab.  Full means dropped and counted.  Each record names its stream: error log or access
+ * log.
  */
 
 #ifndef CN_STATS_RING_H
@@ -21,10 +22,12 @@ cn_ring_t *cn_slab_ring(cn_slab_t *slab, uint32_t worker);
 cn_status_t cn_ring_write(cn_ring_t *ring, cn_ring_stream_t stream, cn_bytes_t line) CN_MUST_USE;
 
 /*
- * Reader: copies the next record to out (at least 16 KiB) and gives its length; CN_AGAIN: none.  A damaged
- * record (a writer killed mid-way, rubbish) skips to the writer's mark and counts as dropped.
+ * Reader: copies the next record to out (at least 16 KiB) and gives its length; CN_AGAIN: none.  A
+ * damaged record (a writer killed mid-way, rubbish) skips to the writer's mark and counts as
+ * dropped.
  */
-cn_status_t cn_ring_read(cn_ring_t *ring, cn_ring_stream_t *stream, uint8_t *out, size_t *len) CN_MUST_USE;
+cn_status_t cn_ring_read(cn_ring_t *ring, cn_ring_stream_t *stream, uint8_t *out,
+    size_t *len) CN_MUST_USE;
 uint64_t cn_ring_dropped(const cn_ring_t *ring);
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * series - a worker's own region.  It is the only writer, so values are changed by plain atomic loads and stores, and a record is
- * made known by moving `used` over it when it is complete.  The index from labels to record is
- * private and keyed with a secret, as labels carry what peers say of themselves.
+ * series - a worker's own region.  It is the only writer, so values are changed by plain atomic
+ * loads and stores, and a record is made known by moving `used` over it when it is complete.  The
+ * index from labels to record is private and keyed with a secret, as labels carry what peers say of
+ * themselves.
  *
- * The last part of a region is kept for the overflow records, so that there is always room for one of each kind.
+ * The last part of a region is kept for the overflow records, so that there is always room for one
+ * of each kind.
  */
 
 #include "stats/series.h"
@@ -32,8 +34,10 @@ struct cn_series_s {
     slot_t              *slots;
     size_t               capacity;      /* a power of two */
     size_t               count;
-    uint8_t             *overflow[CN_SERIES_KINDS];     /* values of the overflow record; NULL: none yet */
-    cn_series_http_t     nowhere;       /* where values go that cannot even overflow; large enough for each kind */
+    /* values of the overflow record; NULL: none yet */
+    uint8_t             *overflow[CN_SERIES_KINDS];
+    /* where values go that cannot even overflow; large enough for each kind */
+    cn_series_http_t     nowhere;
 };
 
 
@@ -80,7 +84,8 @@ find(const cn_series_t *series, uint64_t hash, cn_series_kind_t kind, cn_bytes_t
 
 
 static void
-list(cn_series_t *series, slot_t *slots, size_t capacity, size_t at, const cn_series_record_t *record)
+list(cn_series_t *series, slot_t *slots, size_t capacity, size_t at,
+    const cn_series_record_t *record)
 {
     uint64_t  hash = hash_of(series, record->kind, record->family, record->labels);
     size_t    i = (size_t) hash & (capacity - 1);
@@ -374,8 +379,8 @@ cn_histogram_add(cn_histogram_t *histogram, uint64_t value_milli)
 /* ---- escaping ---- */
 
 /*
- * Octets of the well-formed UTF-8 sequence at the start (Unicode 15, table 3-7); 0: there is none.  One ill-formed value would
- * make a scraper refuse the whole page.
+ * Octets of the well-formed UTF-8 sequence at the start (Unicode 15, table 3-7); 0: there is
+ * none.  One ill-formed value would make a scraper refuse the whole page.
  */
 static size_t
 utf8_len(cn_bytes_t text)
@@ -394,7 +399,8 @@ utf8_len(cn_bytes_t text)
     }
 
     low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : low;      /* no overlong forms */
-    high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : high;    /* no surrogates, nothing past U+10FFFF */
+    /* no surrogates, nothing past U+10FFFF */
+    high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : high;
 
     for (size_t i = 1; i < len; i++) {
         if (text.ptr[i] < low || text.ptr[i] > high) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * series_print - all regions merged, and as Prometheus text 0.0.4 in the manner of Envoy: a TYPE line, no HELP; counters first, then
- * gauges, then histograms with the labels before `le`.
+ * series_print - all regions merged, and as Prometheus text 0.0.4 in the manner of Envoy: a TYPE
+ * line, no HELP; counters first, then gauges, then histograms with the labels before `le`.
  *
- * Regions belong to processes that may be broken: a record that is not sound ends its region, one whose text would
- * break the page is left out.
+ * Regions belong to processes that may be broken: a record that is not sound ends its region, one
+ * whose text would break the page is left out.
  */
 
 #include "stats/series.h"
@@ -264,7 +264,8 @@ merge_all(cn_slab_t *slab, merge_t *merge)
 
 
 cn_status_t
-cn_series_merge(cn_slab_t *slab, void (*each)(void *context, const cn_series_view_t *view), void *context)
+cn_series_merge(cn_slab_t *slab, void (*each)(void *context, const cn_series_view_t *view),
+    void *context)
 {
     merge_t      merge;
     cn_status_t  status = merge_all(slab, &merge);
@@ -525,7 +526,8 @@ cn_series_print(cn_slab_t *slab, void (*write)(void *context, cn_bytes_t text), 
 
     print_named(&page, CN_SERIES_COUNTER, "counter");
     print_overflowed(&page);
-    print_counter(&page, CN_SERIES_HTTP, "istio_requests_total", offsetof(cn_series_http_t, requests));
+    print_counter(&page, CN_SERIES_HTTP, "istio_requests_total",
+                  offsetof(cn_series_http_t, requests));
     print_counter(&page, CN_SERIES_TCP, "istio_tcp_connections_closed_total",
                   offsetof(cn_series_tcp_t, closed));
     print_counter(&page, CN_SERIES_TCP, "istio_tcp_connections_opened_total",

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* series_record - reading records that another process wrote: each length is copied, then checked, then used. */
+/*
+ * series_record - reading records that another process wrote: each length is copied, then checked,
+ * then used.
+ */
 
 #include "stats/series_record.h"
 
@@ -27,7 +30,8 @@ cn_series_values_size(uint32_t kind)
 size_t
 cn_series_record_size(cn_series_kind_t kind, size_t family_len, size_t labels_len)
 {
-    size_t  size = sizeof(cn_series_header_t) + cn_series_values_size(kind) + family_len + labels_len;
+    size_t  size = sizeof(cn_series_header_t) + cn_series_values_size(kind) + family_len
+                   + labels_len;
 
     return (size + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
 }

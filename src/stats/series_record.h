@@ -48,7 +48,11 @@ size_t cn_series_record_size(cn_series_kind_t kind, size_t family_len, size_t la
 /* Bytes of complete records: never more than size, whatever the region says. */
 size_t cn_series_used(const cn_series_region_t *region, size_t size);
 
-/* The record at an offset of a region of which `used` bytes are records.  False: what stands there is none. */
-bool cn_series_record_at(cn_series_region_t *region, size_t at, size_t used, cn_series_record_t *record);
+/*
+ * The record at an offset of a region of which `used` bytes are records.  False: what stands there
+ * is none.
+ */
+bool cn_series_record_at(cn_series_region_t *region, size_t at, size_t used,
+    cn_series_record_t *record);
 
 #endif

@@ -3,12 +3,13 @@
 /*
  * slab - making and mapping it, worker slots, cells and active counts.
  *
- * Each word has one kind of writer: a slot and a row of active counts are their worker's (or, when it is dead, the guard's), the keys
- * of cells the master's.  So plain atomic loads and stores do, but for two masters side by side during an upgrade: a
- * cell is taken by compare-and-swap of its key.  The master's way from key to cell is an index on its own heap, checked against
- * the cell at each use.
+ * Each word has one kind of writer: a slot and a row of active counts are their worker's (or, when
+ * it is dead, the guard's), the keys of cells the master's.  So plain atomic loads and stores do,
+ * but for two masters side by side during an upgrade: a cell is taken by compare-and-swap of its
+ * key.  The master's way from key to cell is an index on its own heap, checked against the cell at
+ * each use.
  *
- * A cell's life:  free (key 0) --acquire--> in use --retire--> retired --all workers beyond, no request active--> free
+ * A cell's life:  free (key 0) --acquire--> in use --retire--> retired --workers past, idle--> free
  *                                             ^------acquire of the same key------'
  */
 
@@ -319,7 +320,10 @@ cn_slab_cell(cn_slab_t *slab, uint32_t cell)
 
 /* ---- the master's index ---- */
 
-/* The slot whose cell has the key, or a free one for it.  A cell that changed hands since simply no longer matches. */
+/*
+ * The slot whose cell has the key, or a free one for it.  A cell that changed hands since simply no
+ * longer matches.
+ */
 static uint32_t *
 index_slot(cn_slab_t *slab, uint64_t key)
 {
@@ -403,7 +407,10 @@ cn_slab_cell_acquire(cn_slab_t *slab, uint64_t key)
         return CN_CELL_OVERFLOW;
     }
 
-    /* cells that another master reclaimed are still listed under their former keys: sweep those out in time */
+    /*
+     * cells that another master reclaimed are still listed under their former keys: sweep those out
+     * in time
+     */
     if ((slab->index.slots == NULL || slab->index.used > slab->index.mask / 2)
         && !index_build(slab))
     {
@@ -440,7 +447,10 @@ cn_slab_cell_retire(cn_slab_t *slab, uint32_t cell, uint64_t generation)
 }
 
 
-/* The oldest snapshot that a worker may be using; one that has not adopted any may yet be given an old one. */
+/*
+ * The oldest snapshot that a worker may be using; one that has not adopted any may yet be given an
+ * old one.
+ */
 static uint64_t
 oldest_generation(cn_slab_t *slab)
 {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * slab - one shared mapping of counters for guard, master and workers: a memfd with a versioned header.
- * Atomics only, no locks: a kill -9 at any instruction leaves nothing held.  Nothing read from it is
- * used as an index or pointer unchecked.
+ * slab - one shared mapping of counters for guard, master and workers: a memfd with a versioned
+ * header. Atomics only, no locks: a kill -9 at any instruction leaves nothing held.  Nothing read
+ * from it is used as an index or pointer unchecked.
  *
- *   header | worker slots | cells | active counts [worker][cell] | log rings [worker] | series regions [worker]
+ *   header | worker slots | cells | active counts [worker][cell] | log rings | series regions
  *
- * A cell is the shared state of an endpoint or cluster.  The master hands cells out; the key's hash and an epoch stand in
- * it.  Active counts are one per worker and cell, summed on reading: a dead worker's leave with it.
+ * A cell is the shared state of an endpoint or cluster.  The master hands cells out; the key's hash
+ * and an epoch stand in it.  Active counts are one per worker and cell, summed on reading: a dead
+ * worker's leave with it.
  */
 
 #ifndef CN_STATS_SLAB_H
@@ -25,8 +26,10 @@
 typedef struct {
     uint32_t  workers;                  /* 1..CN_WORKERS_MAX */
     uint32_t  cells;                    /* default 16384 */
-    uint32_t  ring_size;                /* bytes of a worker's log ring, a power of two; default 256 KiB */
-    uint32_t  series_size;              /* bytes of a worker's series region; default 4 MiB, touched as used */
+    /* bytes of a worker's log ring, a power of two; default 256 KiB */
+    uint32_t  ring_size;
+    /* bytes of a worker's series region; default 4 MiB, touched as used */
+    uint32_t  series_size;
 } cn_slab_config_t;
 
 /* What guard, master and the other workers may know of a worker. */
@@ -46,7 +49,9 @@ typedef struct {
     _Atomic uint64_t  pinned_bytes;
 } cn_slab_worker_t;
 
-typedef enum { CN_WORKER_GONE, CN_WORKER_STARTING, CN_WORKER_SERVING, CN_WORKER_DRAINING } cn_worker_state_t;
+typedef enum {
+    CN_WORKER_GONE, CN_WORKER_STARTING, CN_WORKER_SERVING, CN_WORKER_DRAINING,
+} cn_worker_state_t;
 
 typedef struct {
     _Atomic uint64_t  key;              /* hash of what it stands for; 0: free */
@@ -59,10 +64,15 @@ typedef struct {
 
 typedef struct cn_slab_s cn_slab_t;     /* a mapping of it in this process */
 
-/* The guard's: makes the memfd, sized and zeroed but for its header.  CN_ERR_IO; CN_ERR_RANGE: config. */
+/*
+ * The guard's: makes the memfd, sized and zeroed but for its header.  CN_ERR_IO; CN_ERR_RANGE:
+ * config.
+ */
 cn_status_t cn_slab_create(const cn_slab_config_t *config, int *fd) CN_MUST_USE;
 
-/* Maps it after checking magic, version and sizes; fd stays the caller's.  NULL: *error says why. */
+/*
+ * Maps it after checking magic, version and sizes; fd stays the caller's.  NULL: *error says why.
+ */
 cn_slab_t *cn_slab_map(int fd, const char **error) CN_MUST_USE;
 void cn_slab_unmap(cn_slab_t *slab);
 const cn_slab_config_t *cn_slab_config(const cn_slab_t *slab);

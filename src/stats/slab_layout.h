@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * slab_layout - where the slab's parts lie, for this room only.  Every offset follows from the configuration, which each process
- * copies when it maps: nothing that another process can write later decides where this one reads.
+ * slab_layout - where the slab's parts lie, for this room only.  Every offset follows from the
+ * configuration, which each process copies when it maps: nothing that another process can write
+ * later decides where this one reads.
  *
- *   header | worker slots | cells | active counts [worker][cell] | rings [worker + 1] | series regions [worker + 1]
+ *   header | worker slots | cells | active counts [worker][cell] | rings [worker + 1]
+ *          | series regions [worker + 1]
  */
 
 #ifndef CN_STATS_SLAB_LAYOUT_H
@@ -28,8 +30,10 @@ typedef struct {
 
 /* A ring in shared memory.  Positions only grow; the octet of position p is data[p % size]. */
 typedef struct {
-    _Alignas(CN_CACHE_LINE) _Atomic uint64_t  head;     /* the writer's: what is before it is written */
-    _Alignas(CN_CACHE_LINE) _Atomic uint64_t  tail;     /* the reader's: what is before it is read */
+    /* the writer's: what is before it is written */
+    _Alignas(CN_CACHE_LINE) _Atomic uint64_t  head;
+    /* the reader's: what is before it is read */
+    _Alignas(CN_CACHE_LINE) _Atomic uint64_t  tail;
     _Alignas(CN_CACHE_LINE) _Atomic uint64_t  dropped;
     _Alignas(CN_CACHE_LINE) uint8_t           data[];
 } cn_ring_shared_t;

@@ -3,9 +3,10 @@
 /*
  * readbuf - the buffer that all connections of a process read into.
  *
- * Bytes are read into it and delivered as a slice.  Most owners are done with a slice when the event
- * returns; then the next read uses the same octets again, which are still in the cache.  While somebody holds a
- * slice, the next read goes behind it, until too little room is left and the holders keep the old buffer.
+ * Bytes are read into it and delivered as a slice.  Most owners are done with a slice when the
+ * event returns; then the next read uses the same octets again, which are still in the cache.
+ * While somebody holds a slice, the next read goes behind it, until too little room is left and the
+ * holders keep the old buffer.
  *
  *      | held slices .......... | next read ->          |
  *      0                       fill                  capacity
@@ -25,8 +26,8 @@ typedef struct {
 } cn_readbuf_t;
 
 /*
- * Where to read to, and in *room how much fits (CN_READBUF_ROOM_MIN at least).  account: its topmost parent is charged,
- * because a buffer outlives the connection that began it.  NULL: memory.
+ * Where to read to, and in *room how much fits (CN_READBUF_ROOM_MIN at least).  account: its
+ * topmost parent is charged, because a buffer outlives the connection that began it.  NULL: memory.
  */
 static inline uint8_t *
 cn_readbuf_room(cn_readbuf_t *readbuf, cn_account_t *account, size_t *room)

@@ -5,24 +5,28 @@
  * TCP socket, TLS over a stream, a CONNECT tunnel.
  *
  *        owner (a codec, TLS, a relay)
- *          |  calls: write, end, consumed, close        events: opened, data, ended, sent, closed  ^
- *          v                                                                                       |
+ *          |  calls: write, end, consumed, close        events: opened, data, ended, sent, closed
+ *          ^
+ *          v
+ *          |
  *        stream
  *
  * Rules
  *  - Calls go down, events go up.  A call never raises an event before it returns: what it causes
- *    comes from the loop's ready queue of the same turn.  Within an event the owner may make any call.
+ *    comes from the loop's ready queue of the same turn.  Within an event the owner may make any
+ *    call.
  *  - Order of events: opened, then data* and ended, sent* anywhere between, closed last.  No event
  *    follows closed, nor a call of cn_stream_close().
- *  - close detaches at once (no more events) and frees at the end of the turn.  After the closed event
- *    the stream frees itself at the end of the turn too: the owner only forgets it.
- *  - The two directions end on their own: ended says the peer will send no more; cn_stream_end() says we will
- *    not.  A stream whose both directions have ended raises closed(CN_CLOSE_END).
+ *  - close detaches at once (no more events) and frees at the end of the turn.  After the closed
+ *    event the stream frees itself at the end of the turn too: the owner only forgets it.
+ *  - The two directions end on their own: ended says the peer will send no more; cn_stream_end()
+ *    says we will not.  A stream whose both directions have ended raises closed(CN_CLOSE_END).
  *  - Credit.  A stream delivers at most `window` bytes that were not given back by
- *    cn_stream_consumed(); then it stops reading what lies below it.  A relay gives credit back when
- *    the other side's sent event says that the bytes have left.
+ *    cn_stream_consumed(); then it stops reading what lies below it.  A relay gives credit back
+ *    when the other side's sent event says that the bytes have left.
  *  - write never fails and never blocks: bytes are queued and leave in the turn's write phase.  The
- *    owner bounds the queue: it stops reading its source while cn_stream_pending() is over its mark.
+ *    owner bounds the queue: it stops reading its source while cn_stream_pending() is over its
+ *    mark.
  */
 
 #ifndef CN_STREAM_STREAM_H
@@ -61,15 +65,18 @@ typedef enum {
 /* Who is at the other end.  Strings live as long as the stream. */
 typedef struct {
     cn_stream_kind_t  kind;
-    cn_address_t      peer;             /* of a tunnel: the address its CONNECT came from, or the target's */
-    cn_address_t      local;            /* of an accepted tunnel: the CONNECT authority when it is IP:port */
+    /* of a tunnel: the address its CONNECT came from, or the target's */
+    cn_address_t      peer;
+    /* of an accepted tunnel: the CONNECT authority when it is IP:port */
+    cn_address_t      local;
     cn_bytes_t        authority;        /* of a tunnel: the CONNECT :authority as sent */
     cn_bytes_t        peer_principal;   /* "spiffe://td/ns/x/sa/y", verified by TLS; none without */
     cn_bytes_t        local_principal;
     cn_bytes_t        alpn;             /* "h2", or none */
     cn_bytes_t        sni;
     uint64_t          opened_ms;        /* monotonic */
-    uint64_t          id;               /* unique in this process: the connection's number in logs */
+    /* unique in this process: the connection's number in logs */
+    uint64_t          id;
     const void       *trust_generation; /* opaque: which trust bundle verified the peer */
 } cn_stream_info_t;
 
@@ -77,10 +84,13 @@ typedef struct cn_stream_s cn_stream_t;
 
 /* What the owner hears.  A NULL entry is not called, except data and closed, which are required. */
 typedef struct {
-    void  (*on_opened)(void *owner);                     /* handshake done, connected; accepted TCP is born open */
-    void  (*on_data)(void *owner, cn_slice_t *data);     /* takes the slice by clearing it; what it leaves is released */
+    /* handshake done, connected; accepted TCP is born open */
+    void  (*on_opened)(void *owner);
+    /* takes the slice by clearing it; what it leaves is released */
+    void  (*on_data)(void *owner, cn_slice_t *data);
     void  (*on_ended)(void *owner);
-    void  (*on_sent)(void *owner, size_t len);           /* len of the written bytes have left this machine's user space */
+    /* len of the written bytes have left this machine's user space */
+    void  (*on_sent)(void *owner, size_t len);
     void  (*on_closed)(void *owner, cn_close_reason_t reason);
 } cn_stream_events_t;
 
@@ -133,8 +143,8 @@ cn_stream_consumed(cn_stream_t *stream, size_t len)
 }
 
 /*
- * Detaches and frees at the end of the turn.  CN_CLOSE_LOCAL and CN_CLOSE_DRAIN let queued bytes leave first (bounded
- * by a linger of 1 s); any other reason drops them and resets.
+ * Detaches and frees at the end of the turn.  CN_CLOSE_LOCAL and CN_CLOSE_DRAIN let queued bytes
+ * leave first (bounded by a linger of 1 s); any other reason drops them and resets.
  */
 static inline void
 cn_stream_close(cn_stream_t *stream, cn_close_reason_t reason)

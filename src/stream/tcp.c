@@ -3,15 +3,18 @@
 /*
  * tcp - a socket as a stream.
  *
- *   connecting --connected--> open --close(LOCAL), still something to do--> linger --done, 1 s--> closed
+ *   connecting --connected--> open --close(LOCAL), still something to do--> linger --done, 1 s-->
+ *   closed
  *        \--refused, timeout--> closed   \--both ended, reset, any other close--> closed
  *
- * One read a turn (the watch is level-triggered: what is left comes in the next turn, after everybody else), one
- * write a turn.  A stream without credit takes itself out of the poll only when an event finds it so,
- * and EPOLLOUT is asked for only after a short write: most turns cost no epoll_ctl.
+ * One read a turn (the watch is level-triggered: what is left comes in the next turn, after
+ * everybody else), one write a turn.  A stream without credit takes itself out of the poll only
+ * when an event finds it so, and EPOLLOUT is asked for only after a short write: most turns cost no
+ * epoll_ctl.
  *
- * A failed write does not close at once.  What the peer sent before it went (a response to a request that it
- * would not read to the end) is still in the kernel, and is read and delivered first.
+ * A failed write does not close at once.  What the peer sent before it went (a response to a
+ * request that it would not read to the end) is still in the kernel, and is read and delivered
+ * first.
  */
 
 #include "stream/tcp.h"
@@ -300,12 +303,15 @@ tcp_flush(tcp_t *tcp)
         cn_chain_drop(&tcp->queue, (size_t) len);
         tcp->sent += (size_t) len;
 
-        if (tcp->state == TCP_OPEN && tcp->stream.events != NULL && tcp->stream.events->on_sent != NULL) {
+        if (tcp->state == TCP_OPEN && tcp->stream.events != NULL
+            && tcp->stream.events->on_sent != NULL) {
             cn_loop_post(tcp->stream.loop, CN_PHASE_READY, &tcp->ready);
         }
     }
 
-    /* more than the system call's slices is left for the next turn in the same way as a short write */
+    /*
+     * more than the system call's slices is left for the next turn in the same way as a short write
+     */
     tcp->blocked = tcp->queue.len > 0;
     tcp_watch(tcp);
 
@@ -353,7 +359,8 @@ tcp_raise_sent(tcp_t *tcp)
 
     tcp->sent = 0;
 
-    if (tcp->state == TCP_OPEN && tcp->stream.events != NULL && tcp->stream.events->on_sent != NULL) {
+    if (tcp->state == TCP_OPEN && tcp->stream.events != NULL
+        && tcp->stream.events->on_sent != NULL) {
         tcp->stream.events->on_sent(tcp->stream.owner, len);
     }
 }
@@ -419,7 +426,8 @@ tcp_connect_done(tcp_t *tcp)
     int  error = cn_socket_error(tcp->watch.fd);
 
     if (error != 0) {
-        tcp_raise_closed(tcp, error == ETIMEDOUT ? CN_CLOSE_CONNECT_TIMEOUT : CN_CLOSE_CONNECT_REFUSED);
+        tcp_raise_closed(tcp, error == ETIMEDOUT ? CN_CLOSE_CONNECT_TIMEOUT
+                         : CN_CLOSE_CONNECT_REFUSED);
         return;
     }
 
@@ -530,8 +538,8 @@ tcp_op_consumed(cn_stream_t *stream, size_t len)
 
 
 /*
- * A socket closed with unread bytes in it sends a reset, which may overtake what was written: so after
- * the last byte it is only shut down, and waits for the peer's end.
+ * A socket closed with unread bytes in it sends a reset, which may overtake what was written: so
+ * after the last byte it is only shut down, and waits for the peer's end.
  */
 static void
 tcp_linger(tcp_t *tcp)
@@ -553,7 +561,8 @@ static void
 tcp_op_close(cn_stream_t *stream, cn_close_reason_t reason)
 {
     tcp_t  *tcp = (tcp_t *) stream;
-    bool    graceful = reason == CN_CLOSE_LOCAL || reason == CN_CLOSE_DRAIN || reason == CN_CLOSE_END;
+    bool    graceful = reason == CN_CLOSE_LOCAL || reason == CN_CLOSE_DRAIN
+        || reason == CN_CLOSE_END;
 
     if (tcp->state >= TCP_LINGER) {
         return;

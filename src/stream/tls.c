@@ -9,11 +9,12 @@
  *   plaintext slices -> queue -gather-> records of 16 KiB -BIO-> out -> stream below
  *   owner <- shared read buffer <-SSL_read- BIO <- in (ciphertext slices) <- stream below
  *
- * What is written in a turn is encrypted once, in its gather phase, so that many small writes share a
- * record.  What is read is delivered at once, as far as the owner's credit goes; ciphertext beyond it waits.
+ * What is written in a turn is encrypted once, in its gather phase, so that many small writes share
+ * a record.  What is read is delivered at once, as far as the owner's credit goes; ciphertext
+ * beyond it waits.
  *
- * How many plaintext bytes have left is worked out from how many ciphertext bytes have: exact whenever nothing
- * is on its way, off by less than a record otherwise.
+ * How many plaintext bytes have left is worked out from how many ciphertext bytes have: exact
+ * whenever nothing is on its way, off by less than a record otherwise.
  */
 
 #include "stream/tls_internal.h"
@@ -55,7 +56,10 @@ tls_free(cn_task_t *task)
 }
 
 
-/* Nothing more is heard or told.  below_reason: how the stream below is closed, if it still is there. */
+/*
+ * Nothing more is heard or told.  below_reason: how the stream below is closed, if it still is
+ * there.
+ */
 static void
 tls_finish(cn_tls_t *tls, cn_close_reason_t below_reason)
 {
@@ -96,7 +100,8 @@ tls_describe(cn_tls_t *tls, const char *what, const char *detail)
 
     /* a refusal of the peer's certificate says more than the error that follows from it */
     if (tls->peer != NULL && tls->peer->refusal[0] == '\0') {
-        (void) snprintf(tls->peer->refusal, sizeof(tls->peer->refusal), detail == NULL ? "%s" : "%s: %s", what,
+        (void) snprintf(tls->peer->refusal, sizeof(tls->peer->refusal), detail == NULL ? "%s"
+                        : "%s: %s", what,
                         detail);
     }
 }
@@ -312,14 +317,18 @@ tls_compact(cn_tls_t *tls)
     if (tls->in.count == 1 && tls->in.len < CN_SLICE_PIN_MIN) {
         slice = cn_chain_pop(&tls->in, SIZE_MAX);
 
-        if (cn_slice_compact(&slice, tls->stream.account) != CN_OK || cn_chain_push(&tls->in, slice) != CN_OK) {
+        if (cn_slice_compact(&slice, tls->stream.account) != CN_OK
+            || cn_chain_push(&tls->in, slice) != CN_OK) {
             tls_raise_closed(tls, CN_CLOSE_LIMIT, CN_CLOSE_LIMIT);
         }
     }
 }
 
 
-/* All that can be read now, as the owner's credit allows.  Raises events: never within a call from above. */
+/*
+ * All that can be read now, as the owner's credit allows.  Raises events: never within a call from
+ * above.
+ */
 static void
 tls_process(cn_tls_t *tls)
 {
@@ -379,7 +388,8 @@ tls_timeout(cn_timer_t *timer)
     cn_tls_t  *tls = CN_CONTAINER_OF(timer, cn_tls_t, timer);
 
     tls_describe(tls, "handshake failed", "timeout");
-    tls_raise_closed(tls, SSL_is_server(tls->ssl) ? CN_CLOSE_TIMEOUT : CN_CLOSE_CONNECT_TIMEOUT, CN_CLOSE_TIMEOUT);
+    tls_raise_closed(tls, SSL_is_server(tls->ssl) ? CN_CLOSE_TIMEOUT : CN_CLOSE_CONNECT_TIMEOUT,
+                     CN_CLOSE_TIMEOUT);
 }
 
 
@@ -544,7 +554,8 @@ static void
 tls_op_close(cn_stream_t *stream, cn_close_reason_t reason)
 {
     cn_tls_t  *tls = (cn_tls_t *) stream;
-    bool    graceful = reason == CN_CLOSE_LOCAL || reason == CN_CLOSE_DRAIN || reason == CN_CLOSE_END;
+    bool    graceful = reason == CN_CLOSE_LOCAL || reason == CN_CLOSE_DRAIN
+        || reason == CN_CLOSE_END;
 
     if (tls->state == CN_TLS_CLOSED) {
         return;
@@ -673,7 +684,8 @@ cn_tls_accept(cn_stream_t *below, cn_tls_context_t *context, uint64_t timeout_ms
     }
 
     SSL_set_accept_state(tls->ssl);
-    SSL_set_verify(tls->ssl, context->require_peer ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+    SSL_set_verify(tls->ssl, context->require_peer
+                   ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
                                                    : SSL_VERIFY_NONE, NULL);
 
     return &tls->stream;
@@ -681,7 +693,8 @@ cn_tls_accept(cn_stream_t *below, cn_tls_context_t *context, uint64_t timeout_ms
 
 
 cn_stream_t *
-cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context, cn_bytes_t expected_principal, uint64_t timeout_ms)
+cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context, cn_bytes_t expected_principal,
+    uint64_t timeout_ms)
 {
     cn_tls_t  *tls = tls_create(below, context, expected_principal, timeout_ms);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * tls - TLS 1.3 over a stream, and the identities it proves.  The only header through which the data path
- * meets OpenSSL; no OpenSSL type stands in it.
+ * tls - TLS 1.3 over a stream, and the identities it proves.  The only header through which the
+ * data path meets OpenSSL; no OpenSSL type stands in it.
  *
- * A context holds one identity (key, chain) and one trust bundle; it is immutable and reference-counted:
- * a rotation makes a new one for new handshakes and leaves live connections alone.  No tickets, no
- * resumption: they would skip the chain check after a trust change.
+ * A context holds one identity (key, chain) and one trust bundle; it is immutable and
+ * reference-counted: a rotation makes a new one for new handshakes and leaves live connections
+ * alone.  No tickets, no resumption: they would skip the chain check after a trust change.
  */
 
 #ifndef CN_STREAM_TLS_H
@@ -20,17 +20,19 @@ typedef struct {
     cn_bytes_t         chain_pem;       /* leaf first, then intermediates */
     cn_bytes_t         key_pem;         /* the caller wipes its copy */
     cn_bytes_t         roots_pem;       /* one or more */
-    const cn_bytes_t  *trust_domains;   /* "cluster.local" and aliases; the peer's SPIFFE id must be of one */
+    /* "cluster.local" and aliases; the peer's SPIFFE id must be of one */
+    const cn_bytes_t  *trust_domains;
     size_t             trust_domain_count;
     const char        *alpn;            /* offered and accepted, "h2"; NULL: none */
     bool               require_peer;    /* server: a client certificate is required */
 } cn_tls_identity_t;
 
 /*
- * NULL: *error (static or owned by the context's thread until the next call) says what is wrong with
- * which part: chain, key, key does not match, roots, no or several URI SANs.
+ * NULL: *error (static or owned by the context's thread until the next call) says what is wrong
+ * with which part: chain, key, key does not match, roots, no or several URI SANs.
  */
-cn_tls_context_t *cn_tls_context_create(const cn_tls_identity_t *identity, const char **error) CN_MUST_USE;
+cn_tls_context_t *cn_tls_context_create(const cn_tls_identity_t *identity,
+    const char **error) CN_MUST_USE;
 cn_tls_context_t *cn_tls_context_ref(cn_tls_context_t *context);
 void cn_tls_context_unref(cn_tls_context_t *context);
 
@@ -39,16 +41,21 @@ cn_bytes_t cn_tls_context_principal(const cn_tls_context_t *context);
 uint64_t cn_tls_context_expires(const cn_tls_context_t *context);
 
 /*
- * Server and client sides.  They take the stream below and become its owner; opened comes after the handshake and
- * the peer's identity check.  timeout_ms bounds the handshake.  A refused peer is alerted and closed
- * with CN_CLOSE_TLS.  expected_principal (client; may be none) is the exact SPIFFE id wanted.  NULL:
- * memory; below stays the caller's.
+ * Server and client sides.  They take the stream below and become its owner; opened comes after the
+ * handshake and the peer's identity check.  timeout_ms bounds the handshake.  A refused peer is
+ * alerted and closed with CN_CLOSE_TLS.  expected_principal (client; may be none) is the exact
+ * SPIFFE id wanted.  NULL: memory; below stays the caller's.
  */
-cn_stream_t *cn_tls_accept(cn_stream_t *below, cn_tls_context_t *context, uint64_t timeout_ms) CN_MUST_USE;
-cn_stream_t *cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context, cn_bytes_t expected_principal,
+cn_stream_t *cn_tls_accept(cn_stream_t *below, cn_tls_context_t *context,
+    uint64_t timeout_ms) CN_MUST_USE;
+cn_stream_t *cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context,
+    cn_bytes_t expected_principal,
     uint64_t timeout_ms) CN_MUST_USE;
 
-/* Why the last handshake of this stream failed, for the log ("certificate verify failed: ..."); "" when it did not. */
+/*
+ * Why the last handshake of this stream failed, for the log ("certificate verify failed: ..."); ""
+ * when it did not.
+ */
 const char *cn_tls_failure(const cn_stream_t *stream);
 
 #endif

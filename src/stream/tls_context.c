@@ -3,9 +3,10 @@
 /*
  * tls_context - one identity and one trust bundle as an SSL_CTX, for both sides of handshakes.
  *
- * TLS 1.3 alone, no resumption, no early data.  Groups, ciphers and signatures are what every mesh peer has, the
- * cheapest first: X25519 (the hybrid groups, on by default since OpenSSL 3.5, cost a third more and
- * are not asked for by the mesh), AES-128-GCM.  RSA stays in the list: istiod's own CA signs with it.
+ * TLS 1.3 alone, no resumption, no early data.  Groups, ciphers and signatures are what every mesh
+ * peer has, the cheapest first: X25519 (the hybrid groups, on by default since OpenSSL 3.5, cost a
+ * third more and are not asked for by the mesh), AES-128-GCM.  RSA stays in the list: istiod's own
+ * CA signs with it.
  */
 
 #include "stream/tls_internal.h"
@@ -18,8 +19,8 @@
 
 #define CIPHERS     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS      "X25519:P-256:P-384"
-#define SIGNATURES  "ECDSA+SHA256:RSA-PSS+SHA256:ECDSA+SHA384:RSA-PSS+SHA384:RSA-PSS+SHA512:ed25519:" \
-                    "RSA+SHA256:RSA+SHA384:RSA+SHA512"
+#define SIGNATURES  "ECDSA+SHA256:RSA-PSS+SHA256:ECDSA+SHA384:RSA-PSS+SHA384:RSA-PSS+SHA512:"  \
+                    "ed25519:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 
 #define CHAIN_DEPTH_MAX  8
 #define CHAIN_LEN_MAX    65536          /* bytes of a peer's Certificate message */
@@ -60,7 +61,8 @@ static bool
 pem_at_end(void)
 {
     unsigned long  error = ERR_peek_last_error();
-    bool           end = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+    bool           end = ERR_GET_LIB(error) == ERR_LIB_PEM
+        && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 
     if (end) {
         ERR_clear_error();
@@ -185,7 +187,8 @@ load_key(SSL_CTX *ssl_ctx, cn_bytes_t pem)
     if (key == NULL) {
         wrong = describe("key: it cannot be read");
 
-    } else if (SSL_CTX_use_PrivateKey(ssl_ctx, key) != 1 || SSL_CTX_check_private_key(ssl_ctx) != 1) {
+    } else if (SSL_CTX_use_PrivateKey(ssl_ctx, key) != 1
+               || SSL_CTX_check_private_key(ssl_ctx) != 1) {
         wrong = describe("key: it does not match the certificate");
     }
 
@@ -196,9 +199,13 @@ load_key(SSL_CTX *ssl_ctx, cn_bytes_t pem)
 }
 
 
-/* A client that offers protocols must offer ours (RFC 7301 3.2); one that offers none is the owner's to judge. */
+/*
+ * A client that offers protocols must offer ours (RFC 7301 3.2); one that offers none is the
+ * owner's to judge.
+ */
 static int
-select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *offered,
+select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+    const unsigned char *offered,
     unsigned offered_len, void *arg)
 {
     const cn_tls_context_t  *context = arg;
@@ -206,7 +213,8 @@ select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const u
     (void) ssl;
 
     for (unsigned at = 0; at < offered_len; at += 1u + offered[at]) {
-        if (offered_len - at >= context->alpn_len && memcmp(offered + at, context->alpn, context->alpn_len) == 0) {
+        if (offered_len - at >= context->alpn_len
+            && memcmp(offered + at, context->alpn, context->alpn_len) == 0) {
             *out = offered + at + 1;
             *out_len = offered[at];
             return SSL_TLSEXT_ERR_OK;
@@ -248,7 +256,12 @@ set_protocol(cn_tls_context_t *context)
 
     SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION
                                  | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /*
+     * without NO_AUTO_CHAIN it builds, and verifies, our own chain from the roots in every
+     * handshake
+     */
+    SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                              | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_cert_list(ssl_ctx, CHAIN_LEN_MAX);
     SSL_CTX_set_verify_depth(ssl_ctx, CHAIN_DEPTH_MAX);
@@ -286,7 +299,8 @@ set_trust_domains(cn_tls_context_t *context, const cn_tls_identity_t *identity)
     }
 
     for (size_t i = 0; i < identity->trust_domain_count; i++) {
-        if (cn_pool_copy(context->pool, identity->trust_domains[i], &context->trust_domains[i]) != CN_OK) {
+        if (cn_pool_copy(context->pool, identity->trust_domains[i],
+                         &context->trust_domains[i]) != CN_OK) {
             return "out of memory";
         }
     }
@@ -328,7 +342,8 @@ cn_tls_context_t *
 cn_tls_context_create(const cn_tls_identity_t *identity, const char **error)
 {
     cn_pool_t         *pool = cn_pool_create(2048, NULL);
-    cn_tls_context_t  *context = pool == NULL ? NULL : cn_pool_alloc_zero(pool, sizeof(cn_tls_context_t));
+    cn_tls_context_t  *context = pool == NULL ? NULL
+        : cn_pool_alloc_zero(pool, sizeof(cn_tls_context_t));
 
     *error = "out of memory";
 

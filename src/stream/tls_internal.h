@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* tls_internal - what the files of TLS share.  Nobody else includes it: it shows OpenSSL's types. */
+/*
+ * tls_internal - what the files of TLS share.  Nobody else includes it: it shows OpenSSL's types.
+ */
 
 #ifndef CN_STREAM_TLS_INTERNAL_H
 #define CN_STREAM_TLS_INTERNAL_H
@@ -107,19 +109,28 @@ void cn_tls_flush(cn_tls_t *tls);
 /* Makes records of all of tls->queue.  CN_ERR_MEMORY: the connection cannot go on. */
 cn_status_t cn_tls_encrypt(cn_tls_t *tls) CN_MUST_USE;
 
-/* Reads plaintext until room is full or the ciphertext ends; *len tells how much, however it ended. */
+/*
+ * Reads plaintext until room is full or the ciphertext ends; *len tells how much, however it ended.
+ */
 cn_tls_read_t cn_tls_decrypt(cn_tls_t *tls, uint8_t *to, size_t room, size_t *len) CN_MUST_USE;
 
-/* Of the URI SANs of a certificate: the only one, as a view into *names (freed by the caller).  NULL or what is wrong. */
+/*
+ * Of the URI SANs of a certificate: the only one, as a view into *names (freed by the caller).
+ * NULL or what is wrong.
+ */
 const char *cn_tls_uri_name(X509 *cert, GENERAL_NAMES **names, cn_bytes_t *uri);
 
 /* When a certificate ends, s since 1970; 0 when that cannot be told. */
 uint64_t cn_tls_not_after(const X509 *cert);
 
+/* The cache of verified chains of one context: empty, and emptied. */
 cn_status_t cn_tls_verified_init(cn_tls_verified_t *verified) CN_MUST_USE;
 void cn_tls_verified_clear(cn_tls_verified_t *verified);
 
-/* SSL_CTX_set_cert_verify_callback(); arg is the context.  1: the peer is who it says; 0: refused, and why is told. */
+/*
+ * SSL_CTX_set_cert_verify_callback(); arg is the context.  1: the peer is who it says; 0: refused,
+ * and why is told.
+ */
 int cn_tls_verify_peer(X509_STORE_CTX *store, void *arg);
 
 #endif

@@ -3,9 +3,9 @@
 /*
  * tls_record - between slices and OpenSSL's records.
  *
- * The BIO keeps no bytes of its own: it reads from the slices that the stream below delivered and writes
- * into a buffer that goes down as one slice.  Nothing here ever blocks OpenSSL's writing; its reading
- * stops where the ciphertext does, or where the owner's credit does.
+ * The BIO keeps no bytes of its own: it reads from the slices that the stream below delivered and
+ * writes into a buffer that goes down as one slice.  Nothing here ever blocks OpenSSL's writing;
+ * its reading stops where the ciphertext does, or where the owner's credit does.
  */
 
 #include "stream/tls_internal.h"
@@ -160,7 +160,8 @@ next_plain(const cn_tls_t *tls)
 
     for (uint32_t i = 0; i < tls->queue.count && len < CN_TLS_RECORD_SIZE; i++) {
         cn_slice_t  slice = cn_chain_at(&tls->queue, i);
-        size_t      part = slice.len < CN_TLS_RECORD_SIZE - len ? slice.len : CN_TLS_RECORD_SIZE - len;
+        size_t      part = slice.len < CN_TLS_RECORD_SIZE - len ? slice.len
+            : CN_TLS_RECORD_SIZE - len;
 
         memcpy(stage + len, slice.ptr, part);
         len += part;

@@ -3,13 +3,15 @@
 /*
  * tls_verify - is the peer a workload of the mesh, and which?
  *
- *   chain to one of the roots, times, purpose  >  not a CA itself  >  exactly one URI SAN  >  a SPIFFE id
+ *   chain to one of the roots, times, purpose  >  not a CA itself  >  exactly one URI SAN  >  a
+ *   SPIFFE id
  *   of a trust domain  >  the expected id, if one is
  *
- * The chain is the dear part.  A leaf that was found good stays good for the same roots and purpose until the first
- * certificate of its chain ends, so it is remembered by the SHA-256 of its octets; that the peer
- * holds the leaf's key is proved in every handshake anew.  The memory belongs to the context: another trust
- * bundle is another context, which remembers nothing.  What depends on the handshake (the expected id) is never remembered.
+ * The chain is the dear part.  A leaf that was found good stays good for the same roots and purpose
+ * until the first certificate of its chain ends, so it is remembered by the SHA-256 of its octets;
+ * that the peer holds the leaf's key is proved in every handshake anew.  The memory belongs to the
+ * context: another trust bundle is another context, which remembers nothing.  What depends on the
+ * handshake (the expected id) is never remembered.
  */
 
 #include "stream/tls_internal.h"
@@ -139,7 +141,8 @@ verified_find(cn_tls_verified_t *verified, const uint8_t key[KEY_LEN])
 
 /* Without memory the peer is not remembered, and nothing else. */
 static void
-verified_add(cn_tls_verified_t *verified, const uint8_t key[KEY_LEN], cn_bytes_t principal, uint64_t expires)
+verified_add(cn_tls_verified_t *verified, const uint8_t key[KEY_LEN], cn_bytes_t principal,
+    uint64_t expires)
 {
     verified_t  *entry;
 
@@ -193,7 +196,8 @@ refuse(X509_STORE_CTX *store, cn_tls_peer_t *peer, const char *why, cn_bytes_t n
 static int
 accept_peer(X509_STORE_CTX *store, cn_tls_peer_t *peer, cn_bytes_t principal)
 {
-    if (peer->expected_len > 0 && !cn_bytes_equal(principal, cn_bytes(peer->expected, peer->expected_len))) {
+    if (peer->expected_len > 0 && !cn_bytes_equal(principal,
+                                                  cn_bytes(peer->expected, peer->expected_len))) {
         return refuse(store, peer, "it is not the expected peer", principal);
     }
 
@@ -260,7 +264,8 @@ verify_anew(X509_STORE_CTX *store, cn_tls_context_t *context, cn_tls_peer_t *pee
     const char     *wrong;
     int             good;
 
-    X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), (time_t) (cn_clock_wall_ms() / 1000));
+    X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store),
+                               (time_t) (cn_clock_wall_ms() / 1000));
 
     if (X509_verify_cert(store) != 1) {
         return refuse(store, peer, X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)),
@@ -290,7 +295,8 @@ int
 cn_tls_verify_peer(X509_STORE_CTX *store, void *arg)
 {
     cn_tls_context_t  *context = arg;
-    SSL               *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    SSL               *ssl = X509_STORE_CTX_get_ex_data(store,
+                                                        SSL_get_ex_data_X509_STORE_CTX_idx());
     cn_tls_peer_t     *peer = SSL_get_app_data(ssl);
     X509              *leaf = X509_STORE_CTX_get0_cert(store);
     const verified_t  *known;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * block - building and checking the unit of shared tables.  A builder is one growing run of bytes; all
- * that it hands out are offsets, because growth moves the run.  Equal strings are found by a small open-addressing
- * table of references, compared by the octets themselves.
+ * block - building and checking the unit of shared tables.  A builder is one growing run of bytes;
+ * all that it hands out are offsets, because growth moves the run.  Equal strings are found by a
+ * small open-addressing table of references, compared by the octets themselves.
  */
 
 #include "table/block.h"

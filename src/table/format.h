@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * format - the bytes of segments and directories, and the sealed memory that holds them.  For this room only.
+ * format - the bytes of segments and directories, and the sealed memory that holds them.  For this
+ * room only.
  *
  *   segment:    header (64) | block | 0..63 zeros | block | ...
  *   directory:  header (64) | uint64_t segment ids | entries sorted by hash, no hash twice
@@ -69,17 +70,24 @@ cn_directory_size(size_t segment_count, size_t entry_count)
 }
 
 /*
- * Zeroed shared memory of size bytes, its pages reserved, mapped for writing: a full machine is an error here and not a SIGBUS
- * later.  CN_ERR_IO, and nothing is left open.
+ * Zeroed shared memory of size bytes, its pages reserved, mapped for writing: a full machine is an
+ * error here and not a SIGBUS later.  CN_ERR_IO, and nothing is left open.
  */
 cn_status_t cn_memfd_create(const char *name, size_t size, int *fd, void **map) CN_MUST_USE;
 
-/* Unmaps what was written, seals it for ever, maps it for reading.  On CN_ERR_IO fd is closed and nothing mapped. */
+/*
+ * Unmaps what was written, seals it for ever, maps it for reading.  On CN_ERR_IO fd is closed and
+ * nothing mapped.
+ */
 cn_status_t cn_memfd_seal(int fd, void *map, size_t size, const void **sealed) CN_MUST_USE;
 
-/* Maps for reading what another process made: only when it is size bytes and sealed against all change.  fd stays open. */
+/*
+ * Maps for reading what another process made: only when it is size bytes and sealed against all
+ * change.  fd stays open.
+ */
 cn_status_t cn_memfd_open(int fd, size_t size, const void **map) CN_MUST_USE;
 
+/* NULL does nothing. */
 void cn_memfd_unmap(const void *map, size_t size);
 
 #endif

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* index - keys are the master's own ids and hashes of its own names: no peer chooses where they fall. */
+/*
+ * index - keys are the master's own ids and hashes of its own names: no peer chooses where they
+ * fall.
+ */
 
 #include "table/index.h"
 
 #include "base/pool.h"
 
 #define FIRST_CAPACITY  64u
-#define MIX             0x9e3779b97f4a7c15u     /* 2^64 over the golden ratio: spreads consecutive ids */
+/* 2^64 over the golden ratio: spreads consecutive ids */
+#define MIX             0x9e3779b97f4a7c15u
 
 
 static cn_index_slot_t *

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* index - from a 64-bit number to a position: open addressing on the heap.  For this room only.  Zero-initialise. */
+/*
+ * index - from a 64-bit number to a position: open addressing on the heap.  For this room
+ * only.  Zero-initialise.
+ */
 
 #ifndef CN_TABLE_INDEX_H
 #define CN_TABLE_INDEX_H
@@ -19,7 +22,10 @@ typedef struct {
     size_t            count;
 } cn_index_t;
 
-/* Room for more keys: so many calls of cn_index_set() after this cannot fail.  CN_ERR_MEMORY: as it was. */
+/*
+ * Room for more keys: so many calls of cn_index_set() after this cannot fail.  CN_ERR_MEMORY: as it
+ * was.
+ */
 cn_status_t cn_index_reserve(cn_index_t *index, size_t more) CN_MUST_USE;
 
 /* The key is not in the index, and there is room. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* keys - the octets under which a block stands in the directory (layout.h lists them), made alike by both sides. */
+/*
+ * keys - the octets under which a block stands in the directory (layout.h lists them), made alike
+ * by both sides.
+ */
 
 #ifndef CN_TABLE_KEYS_H
 #define CN_TABLE_KEYS_H
@@ -39,6 +42,7 @@ cn_key_host(uint8_t out[CN_KEY_MAX], cn_bytes_t lower_host, uint16_t port)
     return cn_bytes(out, len + 2 + cn_u64_print(port, (char *) out + len + 2));
 }
 
+/* A letter and an id: what the next two are made of. */
 static inline cn_bytes_t
 cn_key_id(uint8_t out[CN_KEY_MAX], uint8_t letter, uint32_t id)
 {
@@ -63,6 +67,7 @@ cn_key_endpoints(uint8_t out[CN_KEY_MAX], uint32_t id)
     return cn_key_id(out, 'E', id);
 }
 
+/* By address. */
 static inline cn_bytes_t
 cn_key_workload(uint8_t out[CN_KEY_MAX], const uint8_t ip[16])
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * layout - what stands in the blocks.  Written by model/compile, read by the data path.  All enums have explicit values:
- * the bytes are an interface between two processes.  at == 0 means absent.  Times are ms unless the name says otherwise.
+ * layout - what stands in the blocks.  Written by model/compile, read by the data path.  All enums
+ * have explicit values: the bytes are an interface between two processes.  at == 0 means
+ * absent.  Times are ms unless the name says otherwise.
  */
 
 #ifndef CN_TABLE_LAYOUT_H
@@ -18,7 +19,9 @@ typedef struct {
     cn_rel_bytes_t  resource;           /* "VirtualService default/reviews" */
 } cn_table_origin_t;
 
-/* ---- strings and headers ---------------------------------------------------------------------- */
+/*
+ * ---- strings and headers ----------------------------------------------------------------------
+ */
 
 typedef enum {
     CN_STRING_EXACT = 1, CN_STRING_PREFIX = 2, CN_STRING_SUFFIX = 3, CN_STRING_CONTAINS = 4,
@@ -33,7 +36,8 @@ typedef struct {
 } cn_table_string_match_t;
 
 typedef struct {
-    cn_rel_bytes_t           name;      /* lower case; ":method", ":authority", ":path", ":scheme" for pseudo headers */
+    /* lower case; ":method", ":authority", ":path", ":scheme" for pseudo headers */
+    cn_rel_bytes_t           name;
     uint8_t                  present_only;
     uint8_t                  invert;
     uint8_t                  missing_as_empty;  /* treat_missing_header_as_empty */
@@ -41,7 +45,9 @@ typedef struct {
     cn_table_string_match_t  value;
 } cn_table_header_match_t;
 
-typedef enum { CN_HEADER_OP_SET = 1, CN_HEADER_OP_ADD = 2, CN_HEADER_OP_REMOVE = 3 } cn_header_op_kind_t;
+typedef enum {
+    CN_HEADER_OP_SET = 1, CN_HEADER_OP_ADD = 2, CN_HEADER_OP_REMOVE = 3,
+} cn_header_op_kind_t;
 
 typedef struct {
     uint8_t         op;
@@ -51,36 +57,47 @@ typedef struct {
     cn_rel_bytes_t  value;
 } cn_table_header_op_t;
 
-/* ---- filter configurations --------------------------------------------------------------------- */
+/*
+ * ---- filter configurations ---------------------------------------------------------------------
+ */
 
-/* A module's configuration: `module` is an index into cn_modules of this very build (the snapshot carries that list's hash). */
+/*
+ * A module's configuration: `module` is an index into cn_modules of this very build (the snapshot
+ * carries that list's hash).
+ */
 typedef struct {
     uint16_t        module;
     uint16_t        reserved;
-    uint32_t        config;             /* offset of the module's own packed struct; 0: the module needs none */
+    /* offset of the module's own packed struct; 0: the module needs none */
+    uint32_t        config;
     cn_rel_bytes_t  name;               /* the filter's name in the chain */
 } cn_table_filter_t;
 
-/* ---- routes ------------------------------------------------------------------------------------ */
+/*
+ * ---- routes ------------------------------------------------------------------------------------
+ */
 
 typedef enum {
     CN_PATH_MATCH_ANY = 1, CN_PATH_MATCH_EXACT = 2, CN_PATH_MATCH_PREFIX = 3,
-    CN_PATH_MATCH_SEPARATED_PREFIX = 4,         /* /a matches /a and /a/b, not /ab (Gateway API PathPrefix) */
+    /* /a matches /a and /a/b, not /ab (Gateway API PathPrefix) */
+    CN_PATH_MATCH_SEPARATED_PREFIX = 4,
     CN_PATH_MATCH_REGEX = 5,
 } cn_path_match_kind_t;
 
 typedef struct {
     uint32_t        cluster;            /* id of a CN_BLOCK_CLUSTER; 0: the name has no cluster */
     uint32_t        weight;
-    cn_rel_bytes_t  cluster_name;       /* for the log and for explain, also when there is no cluster */
+    /* for the log and for explain, also when there is no cluster */
+    cn_rel_bytes_t  cluster_name;
     cn_rel_array_t  header_ops;         /* cn_table_header_op_t, of this destination */
     cn_rel_array_t  filters;            /* cn_table_filter_t: per-destination configuration */
 } cn_table_destination_t;
 
 typedef enum {
-    CN_RETRY_CONNECT_FAILURE = 1, CN_RETRY_REFUSED_STREAM = 2, CN_RETRY_UNAVAILABLE = 4, CN_RETRY_CANCELLED = 8,
-    CN_RETRY_RETRIABLE_STATUS_CODES = 16, CN_RETRY_5XX = 32, CN_RETRY_GATEWAY_ERROR = 64, CN_RETRY_RESET = 128,
-    CN_RETRY_RETRIABLE_4XX = 256, CN_RETRY_RESET_BEFORE_REQUEST = 512, CN_RETRY_DEADLINE_EXCEEDED = 1024,
+    CN_RETRY_CONNECT_FAILURE = 1, CN_RETRY_REFUSED_STREAM = 2, CN_RETRY_UNAVAILABLE = 4,
+    CN_RETRY_CANCELLED = 8, CN_RETRY_RETRIABLE_STATUS_CODES = 16, CN_RETRY_5XX = 32,
+    CN_RETRY_GATEWAY_ERROR = 64, CN_RETRY_RESET = 128, CN_RETRY_RETRIABLE_4XX = 256,
+    CN_RETRY_RESET_BEFORE_REQUEST = 512, CN_RETRY_DEADLINE_EXCEEDED = 1024,
     CN_RETRY_INTERNAL = 2048, CN_RETRY_RESOURCE_EXHAUSTED = 4096,
 } cn_retry_on_t;
 
@@ -90,7 +107,8 @@ typedef struct {
     uint32_t        per_try_timeout_ms; /* 0: none */
     uint32_t        base_backoff_ms;    /* default 25 */
     uint32_t        max_backoff_ms;     /* default 250 */
-    uint32_t        host_attempts;      /* how often another host is drawn (previous_hosts); 0: any host */
+    /* how often another host is drawn (previous_hosts); 0: any host */
+    uint32_t        host_attempts;
     cn_rel_array_t  statuses;           /* uint32_t */
 } cn_table_retry_t;
 
@@ -107,10 +125,12 @@ typedef struct {
     uint8_t                  action;            /* cn_route_action_t */
     uint8_t                  reserved;
     uint16_t                 direct_status;     /* of a direct response */
-    uint16_t                 no_cluster_status; /* when a destination has no cluster: 503, or 500 for HTTPRoute */
+    /* when a destination has no cluster: 503, or 500 for HTTPRoute */
+    uint16_t                 no_cluster_status;
     cn_rel_bytes_t           path;
     cn_rel_array_t           headers;           /* cn_table_header_match_t: all must match */
-    cn_rel_array_t           query;             /* cn_table_header_match_t, name is the parameter's */
+    /* cn_table_header_match_t, name is the parameter's */
+    cn_rel_array_t           query;
     cn_rel_array_t           destinations;      /* cn_table_destination_t */
     uint32_t                 total_weight;
     uint32_t                 timeout_ms;        /* 0: none */
@@ -125,8 +145,9 @@ typedef struct {
 } cn_table_route_t;
 
 /*
- * The index that spares a walk: routes whose path is exact, by hash of the path; prefixes as a sorted list for longest-to-shortest
- * search.  Both give candidate positions; the lowest matching position wins, so first-match order is kept.
+ * The index that spares a walk: routes whose path is exact, by hash of the path; prefixes as a
+ * sorted list for longest-to-shortest search.  Both give candidate positions; the lowest matching
+ * position wins, so first-match order is kept.
  */
 typedef struct {
     uint64_t  hash;                     /* cn_hash of the path (lower case when ignore_case) */
@@ -138,12 +159,17 @@ typedef struct {
     cn_rel_array_t  exact;              /* cn_table_path_key_t sorted by (hash, route) */
     cn_rel_array_t  prefix;             /* cn_table_path_key_t sorted by (hash, route) */
     cn_rel_array_t  prefix_lengths;     /* uint32_t, distinct, descending */
-    cn_rel_array_t  scan;               /* uint32_t positions that must be tried one by one (regex, ignore_case), ascending */
+    /* uint32_t positions that must be tried one by one (regex, ignore_case), ascending */
+    cn_rel_array_t  scan;
 } cn_table_route_index_t;
 
-/* ---- services ---------------------------------------------------------------------------------- */
+/*
+ * ---- services ----------------------------------------------------------------------------------
+ */
 
-typedef enum { CN_PROTOCOL_HTTP = 1, CN_PROTOCOL_TCP = 2, CN_PROTOCOL_AUTO = 3 } cn_service_protocol_t;
+typedef enum {
+    CN_PROTOCOL_HTTP = 1, CN_PROTOCOL_TCP = 2, CN_PROTOCOL_AUTO = 3,
+} cn_service_protocol_t;
 
 /* One port of a service: the filter chain inbound-vip|PORT|http|HOST. */
 typedef struct {
@@ -151,10 +177,13 @@ typedef struct {
     uint8_t                 protocol;           /* cn_service_protocol_t */
     uint8_t                 path_level;         /* cn_path_level_t of http/normalize.h */
     uint8_t                 http2_upstream;     /* the port's name says http2 or grpc */
-    uint8_t                 refused;            /* closed: its configuration is broken and there is no last good one: all requests are denied */
+    /* closed: its configuration is broken and there is no last good one: all requests are denied */
+    uint8_t                 refused;
     uint8_t                 reserved[2];
-    cn_rel_bytes_t          name;               /* "inbound-vip|9080|http|reviews.default.svc.cluster.local" */
-    cn_rel_array_t          filters;            /* cn_table_filter_t in order; the last is the router */
+    /* "inbound-vip|9080|http|reviews.default.svc.cluster.local" */
+    cn_rel_bytes_t          name;
+    /* cn_table_filter_t in order; the last is the router */
+    cn_rel_array_t          filters;
     cn_rel_array_t          routes;             /* cn_table_route_t in order */
     cn_table_route_index_t  index;
     uint32_t                tcp_cluster;        /* of TCP: the cluster id */
@@ -172,7 +201,10 @@ typedef struct {
 
 typedef struct { uint8_t ip[16]; } cn_table_ip_t;       /* IPv4 as ::ffff:a.b.c.d */
 
-/* ---- clusters and endpoints ---------------------------------------------------------------------- */
+/*
+ * ---- clusters and endpoints
+ * ----------------------------------------------------------------------
+ */
 
 typedef enum { CN_LB_LEAST_REQUEST = 1, CN_LB_ROUND_ROBIN = 2, CN_LB_RANDOM = 3 } cn_lb_policy_t;
 
@@ -181,7 +213,8 @@ typedef struct {
     uint8_t            lb;              /* cn_lb_policy_t */
     uint8_t            http2;           /* talk HTTP/2 to the endpoints */
     uint8_t            reserved[2];
-    cn_rel_bytes_t     name;            /* "inbound-vip|9080|http/v1|reviews.default.svc.cluster.local" */
+    /* "inbound-vip|9080|http/v1|reviews.default.svc.cluster.local" */
+    cn_rel_bytes_t     name;
     cn_rel_bytes_t     service_host;    /* metric labels destination_service, _name, _namespace */
     cn_rel_bytes_t     service_name;
     cn_rel_bytes_t     service_namespace;
@@ -191,7 +224,8 @@ typedef struct {
     uint32_t           max_pending;
     uint32_t           max_requests;
     uint32_t           max_retries;
-    uint32_t           cell;            /* slab cell of the cluster's own active counts; UINT32_MAX: none */
+    /* slab cell of the cluster's own active counts; UINT32_MAX: none */
+    uint32_t           cell;
     uint32_t           reserved2;
     cn_table_origin_t  origin;
 } cn_table_cluster_t;
@@ -208,9 +242,11 @@ typedef struct {
     uint16_t        hbone_port;         /* 15008 */
     uint32_t        flags;              /* cn_endpoint_flags_t */
     uint32_t        weight;             /* >= 1 */
-    uint32_t        cell;               /* slab cell: active requests, outlier state; UINT32_MAX: the overflow cell */
+    /* slab cell: active requests, outlier state; UINT32_MAX: the overflow cell */
+    uint32_t        cell;
     uint64_t        cell_key;           /* what the cell must hold to be this endpoint's */
-    cn_rel_bytes_t  principal;          /* the SPIFFE id its HBONE server must prove; none: any of the trust domain */
+    /* the SPIFFE id its HBONE server must prove; none: any of the trust domain */
+    cn_rel_bytes_t  principal;
     cn_rel_bytes_t  uid;                /* the workload's, part of the pool's key */
 } cn_table_endpoint_t;
 
@@ -220,7 +256,10 @@ typedef struct {
     cn_rel_array_t  endpoints;          /* cn_table_endpoint_t */
 } cn_table_endpoints_t;
 
-/* ---- workloads ----------------------------------------------------------------------------------- */
+/*
+ * ---- workloads
+ * -----------------------------------------------------------------------------------
+ */
 
 /* Who has this address: labels of metrics (semantics: Istio's WDS Workload). */
 typedef struct {
@@ -237,7 +276,10 @@ typedef struct {
     cn_rel_bytes_t  principal;
 } cn_table_workload_t;
 
-/* ---- global -------------------------------------------------------------------------------------- */
+/*
+ * ---- global
+ * --------------------------------------------------------------------------------------
+ */
 
 /* A plain listener pinned to one service. */
 typedef struct {
@@ -254,7 +296,8 @@ typedef struct {
     cn_rel_bytes_t  cluster_domain;     /* "cluster.local": of service host names */
     cn_rel_array_t  trust_domains;      /* cn_rel_bytes_t, the own one first */
     cn_rel_bytes_t  cluster_id;         /* "Kubernetes" */
-    uint64_t        modules_hash;       /* of the names of cn_modules, in order: another build's table is refused */
+    /* of the names of cn_modules, in order: another build's table is refused */
+    uint64_t        modules_hash;
     uint8_t         access_log;         /* 0 off, 1 on */
     uint8_t         reserved[7];
     cn_rel_bytes_t  access_log_format;  /* none: Istio's default text */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * lookup - blocks by what they stand for.  The directory knows hashes only, and a peer chooses the host names it asks
- * for: a block is given out only when it says itself that it is the one asked for.
+ * lookup - blocks by what they stand for.  The directory knows hashes only, and a peer chooses the
+ * host names it asks for: a block is given out only when it says itself that it is the one asked
+ * for.
  */
 
 #include "table/keys.h"
@@ -92,7 +93,8 @@ const cn_block_t *
 cn_tables_cluster(const cn_tables_t *tables, uint32_t id, cn_segment_t **segment)
 {
     uint8_t            key[CN_KEY_MAX];
-    const cn_block_t  *block = find_kind(tables, cn_key_cluster(key, id), CN_BLOCK_CLUSTER, segment);
+    const cn_block_t  *block = find_kind(tables, cn_key_cluster(key, id), CN_BLOCK_CLUSTER,
+                                         segment);
 
     return (block != NULL && ((const cn_table_cluster_t *) cn_block_root(block))->id == id)
            ? block : NULL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * memfd - shared memory that nobody can change once it is sealed, not even its maker.  Readers map it privately:
- * kernels before 6.7 refuse a shared mapping of write-sealed memory, and a private one that is never written
- * shares the same pages.
+ * memfd - shared memory that nobody can change once it is sealed, not even its maker.  Readers map
+ * it privately: kernels before 6.7 refuse a shared mapping of write-sealed memory, and a private
+ * one that is never written shares the same pages.
  */
 
 #include "table/format.h"

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * publisher - the master's side of snapshots.  It keeps two sets of records (block and keys): the published one and the one being
- * put together.  A record points to bytes in a sealed segment, or to a staged copy that the commit writes.
+ * publisher - the master's side of snapshots.  It keeps two sets of records (block and keys): the
+ * published one and the one being put together.  A record points to bytes in a sealed segment, or
+ * to a staged copy that the commit writes.
  *
- * What a commit writes is kept near to what changed: one new segment with the staged blocks, and the directory.  Live blocks
- * of older segments are copied along only out of segments that are mostly garbage, once garbage is more than
- * half of everything, and out of the smallest ones, when there would be more than CN_SEGMENTS_MAX.
+ * What a commit writes is kept near to what changed: one new segment with the staged blocks, and
+ * the directory.  Live blocks of older segments are copied along only out of segments that are
+ * mostly garbage, once garbage is more than half of everything, and out of the smallest ones, when
+ * there would be more than CN_SEGMENTS_MAX.
  */
 
 #include "table/snapshot.h"
@@ -103,7 +105,9 @@ smallest(cn_publisher_t *publisher)
     CN_LIST_EACH(&publisher->segments, link) {
         segment_t  *segment = CN_LIST_ITEM(link, segment_t, link);
 
-        if (segment->live > 0 && !segment->leaving && (least == NULL || segment->live < least->live)) {
+        if (segment->live > 0 && !segment->leaving
+            && (least == NULL || segment->live < least->live))
+        {
             least = segment;
         }
     }
@@ -189,7 +193,9 @@ fill_segment(cn_publisher_t *publisher, segment_t *segment, uint8_t *bytes)
 }
 
 
-/* *out: NULL when there is nothing to write.  A segment's id is the generation that it comes with. */
+/*
+ * *out: NULL when there is nothing to write.  A segment's id is the generation that it comes with.
+ */
 static cn_status_t
 write_segment(cn_publisher_t *publisher, uint64_t generation, segment_t **out)
 {

@@ -79,7 +79,9 @@ cn_record_set_reserve(cn_record_set_t *set, size_t key_count)
 
     set->records = records;
 
-    if (room_for(&keys, &set->key_capacity, set->key_count + key_count, sizeof(uint64_t)) != CN_OK) {
+    if (room_for(&keys, &set->key_capacity, set->key_count + key_count, sizeof(uint64_t))
+        != CN_OK)
+    {
         return CN_ERR_MEMORY;
     }
 
@@ -94,7 +96,8 @@ cn_record_set_reserve(cn_record_set_t *set, size_t key_count)
 
 
 void
-cn_record_set_add(cn_record_set_t *set, const cn_record_t *record, const uint64_t *hashes, size_t count)
+cn_record_set_add(cn_record_set_t *set, const cn_record_t *record, const uint64_t *hashes,
+    size_t count)
 {
     uint32_t   position = (uint32_t) set->count;
     cn_record_t  *added = &set->records[set->count++];
@@ -116,7 +119,8 @@ cn_record_set_add(cn_record_set_t *set, const cn_record_t *record, const uint64_
 
 
 cn_status_t
-cn_record_set_check(const cn_record_set_t *set, cn_block_kind_t kind, uint64_t id, const uint64_t *hashes, size_t count)
+cn_record_set_check(const cn_record_set_t *set, cn_block_kind_t kind, uint64_t id,
+    const uint64_t *hashes, size_t count)
 {
     uint32_t  position;
 

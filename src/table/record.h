@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * record - which blocks a publication has, and under which keys: the publisher's two sets are of this kind.  For this
- * room only.
+ * record - which blocks a publication has, and under which keys: the publisher's two sets are of
+ * this kind.  For this room only.
  */
 
 #ifndef CN_TABLE_RECORD_H
@@ -48,11 +48,15 @@ cn_status_t cn_record_set_reserve(cn_record_set_t *set, size_t key_count) CN_MUS
 cn_status_t cn_record_set_check(const cn_record_set_t *set, cn_block_kind_t kind, uint64_t id,
     const uint64_t *hashes, size_t count) CN_MUST_USE;
 
-/* Adds a copy of record under the hashes, after check and reserve.  The same hash given twice counts once. */
+/*
+ * Adds a copy of record under the hashes, after check and reserve.  The same hash given twice
+ * counts once.
+ */
 void cn_record_set_add(cn_record_set_t *set, const cn_record_t *record, const uint64_t *hashes,
     size_t count);
 
 /* NULL: not in the set. */
-const cn_record_t *cn_record_set_find(const cn_record_set_t *set, cn_block_kind_t kind, uint64_t id);
+const cn_record_t *cn_record_set_find(const cn_record_set_t *set, cn_block_kind_t kind,
+    uint64_t id);
 
 #endif

@@ -4,11 +4,12 @@
  * tables - the worker's side of snapshots.
  *
  *   offered --adopt: segments not yet verified, then the directory, in slices--> adopted
- *           --a newer offer--> replaced         --something is wrong--> dropped, the adopted one stays
+ *           --a newer offer--> replaced    --something is wrong--> dropped, the adopted stays
  *
- * A segment is mapped once and verified once, whatever number of snapshots refer to it: what was verified of one whose offer
- * was replaced is not done again.  It is unmapped when no snapshot refers to it and nobody pins it.  Nothing
- * but what verification has seen is ever read: an entry must name the start of a block that passed.
+ * A segment is mapped once and verified once, whatever number of snapshots refer to it: what was
+ * verified of one whose offer was replaced is not done again.  It is unmapped when no snapshot
+ * refers to it and nobody pins it.  Nothing but what verification has seen is ever read: an entry
+ * must name the start of a block that passed.
  */
 
 #include "table/snapshot.h"
@@ -560,8 +561,8 @@ cn_tables_generation(const cn_tables_t *tables)
 /* ---- look-ups ---- */
 
 /*
- * Where in [low, high) the hash would stand if the hashes there are spread evenly, which those of a good hash are: that
- * takes a few steps where halving takes sixteen.
+ * Where in [low, high) the hash would stand if the hashes there are spread evenly, which those of a
+ * good hash are: that takes a few steps where halving takes sixteen.
  */
 static uint32_t
 guess(const cn_directory_entry_t *entries, uint32_t low, uint32_t high, uint64_t hash)

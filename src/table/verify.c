@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * verify - a walk over everything that a block refers to.  Two rules keep it safe and short: an array is looked into only after
- * array_ok() has found it within the block, and each array's bytes are paid from a budget that is a small multiple of the
- * block's size, so that bytes that refer to one array a million times cost no more than an honest block.
+ * verify - a walk over everything that a block refers to.  Two rules keep it safe and short: an
+ * array is looked into only after array_ok() has found it within the block, and each array's bytes
+ * are paid from a budget that is a small multiple of the block's size, so that bytes that refer to
+ * one array a million times cost no more than an honest block.
  */
 
 #include "table/verify.h"
 
 #define BUDGET_FACTOR    16u            /* how often the whole block may be walked over */
-#define PATH_LEVEL_MAX   3u             /* cn_path_level_t of http/normalize.h, which this room does not see */
+/* cn_path_level_t of http/normalize.h, which this room does not see */
+#define PATH_LEVEL_MAX   3u
 #define RETRY_BITS       0x1fffu        /* all of cn_retry_on_t */
 #define ENDPOINT_BITS    7u             /* all of cn_endpoint_flags_t */
 

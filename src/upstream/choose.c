@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * choose - which endpoint?  Least request draws two and takes the one with fewer active requests, as all workers together
- * count them (Envoy's choice_count 2); with unequal weights the draws are weighted and the load is taken relative to the weight.
+ * choose - which endpoint?  Least request draws two and takes the one with fewer active requests,
+ * as all workers together count them (Envoy's choice_count 2); with unequal weights the draws are
+ * weighted and the load is taken relative to the weight.
  */
 
 #include "upstream/internal.h"
@@ -102,7 +103,10 @@ draw(const endpoints_t *endpoints)
 }
 
 
-/* Whether a carries less than b for its weight; one more request counted, so that an idle light one does not win all. */
+/*
+ * Whether a carries less than b for its weight; one more request counted, so that an idle light one
+ * does not win all.
+ */
 static bool
 less_loaded(const cn_upstream_t *upstream, const cn_table_endpoint_t *a,
     const cn_table_endpoint_t *b)

@@ -6,8 +6,8 @@
  *   target (address:15008, uid, principal) -- connection -- tunnel, tunnel, ...
  *                                          -- connection    (only when the first has no room)
  *
- * A tunnel is asked for at once, also while its connection is still being opened: it waits there, instead of
- * opening another.  A connection without tunnels is closed after a while.
+ * A tunnel is asked for at once, also while its connection is still being opened: it waits there,
+ * instead of opening another.  A connection without tunnels is closed after a while.
  */
 
 #include "upstream/internal.h"

@@ -5,15 +5,16 @@
  *
  *   member: opened -> busy -> idle -> busy -> ... -> closed
  *
- * The one used last is taken first, so that the others can grow old and go.  A pool's key has the workload's uid:
- * an address that passed to another pod gets another pool.
+ * The one used last is taken first, so that the others can grow old and go.  A pool's key has the
+ * workload's uid: an address that passed to another pod gets another pool.
  */
 
 #include "upstream/internal.h"
 
 typedef struct {
     cn_upstream_t  *upstream;
-    uint32_t        cluster;            /* that used it last: whose endpoints tell whether the host is still there */
+    /* that used it last: whose endpoints tell whether the host is still there */
+    uint32_t        cluster;
     cn_address_t    address;
     char            uid[128];
     cn_list_t       idle;               /* last used first */

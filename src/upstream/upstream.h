@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * upstream - from a cluster to an exchange with one of its endpoints: choice, limits, pooled connections.
+ * upstream - from a cluster to an exchange with one of its endpoints: choice, limits, pooled
+ * connections.
  *
- * HBONE endpoints: one or few TLS connections a worker and address:15008 (key: address, uid, expected principal), on each many
- * CONNECT tunnels, each with an HTTP/1 (or HTTP/2) client session; idle tunnels are kept and reused for the next request.  While a
- * connection is being opened, tunnels and requests queue on it.  Other endpoints: one TCP connection a session, pooled likewise.
+ * HBONE endpoints: one or few TLS connections a worker and address:15008 (key: address, uid,
+ * expected principal), on each many CONNECT tunnels, each with an HTTP/1 (or HTTP/2) client
+ * session; idle tunnels are kept and reused for the next request.  While a connection is being
+ * opened, tunnels and requests queue on it.  Other endpoints: one TCP connection a session, pooled
+ * likewise.
  */
 
 #ifndef CN_UPSTREAM_UPSTREAM_H
@@ -27,15 +30,22 @@ typedef struct {
     cn_account_t  *account;
 } cn_upstream_env_t;
 
+/* env is copied, what it points to is not.  NULL: memory. */
 cn_upstream_t *cn_upstream_create(const cn_upstream_env_t *env) CN_MUST_USE;
 
 /* Closes every connection. */
 void cn_upstream_destroy(cn_upstream_t *upstream);
 
-/* The identity for new HBONE connections (takes a reference); live connections keep theirs.  NULL: HBONE endpoints fail with CONNECT_FAILED. */
+/*
+ * The identity for new HBONE connections (takes a reference); live connections keep theirs.  NULL:
+ * HBONE endpoints fail with CONNECT_FAILED.
+ */
 void cn_upstream_set_identity(cn_upstream_t *upstream, cn_tls_context_t *context);
 
-/* After a table was adopted: idle connections to endpoints that are gone or whose uid changed are closed. */
+/*
+ * After a table was adopted: idle connections to endpoints that are gone or whose uid changed are
+ * closed.
+ */
 void cn_upstream_tables_changed(cn_upstream_t *upstream);
 
 /* A chosen endpoint: a copy, so that no table is pinned by it. */
@@ -44,7 +54,8 @@ typedef struct {
     cn_address_t  address;              /* the application's */
     uint16_t      hbone_port;           /* 0: reached directly */
     bool          http2;
-    uint32_t      cell;                 /* its active request is counted until cn_upstream_release() */
+    /* its active request is counted until cn_upstream_release() */
+    uint32_t      cell;
     uint32_t      cluster_cell;
     uint32_t      connect_timeout_ms;
     uint32_t      idle_timeout_ms;
@@ -60,20 +71,24 @@ typedef enum {
 } cn_choice_t;
 
 /*
- * Chooses by the cluster's policy over the shared active counts, in the newest tables, and counts the request as active.  avoid: hosts
- * already tried; up to attempts draws are spent to find another (previous_hosts, host_selection_retry_max_attempts).
+ * Chooses by the cluster's policy over the shared active counts, in the newest tables, and counts
+ * the request as active.  avoid: hosts already tried; up to attempts draws are spent to find
+ * another (previous_hosts, host_selection_retry_max_attempts).
  */
-cn_choice_t cn_upstream_choose(cn_upstream_t *upstream, uint32_t cluster, const cn_address_t *avoid, size_t avoid_count,
+cn_choice_t cn_upstream_choose(cn_upstream_t *upstream, uint32_t cluster,
+    const cn_address_t *avoid, size_t avoid_count,
     uint32_t attempts, cn_host_t *host);
 
 /* The request to host is over: its counts go down.  Once for each CN_CHOICE_OK. */
 void cn_upstream_release(cn_upstream_t *upstream, const cn_host_t *host);
 
 /*
- * Sends a request's head to host on a pooled or new connection.  Failures to connect come as on_reset of the exchange.  pool, events and owner as
- * cn_client_request().  NULL: memory or descriptors.
+ * Sends a request's head to host on a pooled or new connection.  Failures to connect come as
+ * on_reset of the exchange.  pool, events and owner as cn_client_request().  NULL: memory or
+ * descriptors.
  */
-cn_exchange_t *cn_upstream_request(cn_upstream_t *upstream, const cn_host_t *host, const cn_message_t *head, bool end,
+cn_exchange_t *cn_upstream_request(cn_upstream_t *upstream, const cn_host_t *host,
+    const cn_message_t *head, bool end,
     cn_pool_t *pool, const cn_exchange_events_t *events, void *owner) CN_MUST_USE;
 
 /* A raw stream to host (TCP proxying): a new tunnel or connection.  NULL: memory or descriptors. */
@@ -85,6 +100,7 @@ typedef struct {
     uint32_t  idle;                     /* sessions waiting for a request */
 } cn_upstream_stats_t;
 
+/* What is open now. */
 cn_upstream_stats_t cn_upstream_stats(const cn_upstream_t *upstream);
 
 #endif

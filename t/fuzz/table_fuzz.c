@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * table_fuzz - a mutated block is refused by cn_table_verify(), or everything it refers to can be read.  The input is
- * {which sample, then patches of {offset(3), octet}} applied behind a good sample's header, or, with the first octet's high bit set,
- * the bytes behind the header themselves.  The block lies in memory of exact size, so that the sanitizer sees
- * any read beyond it.
+ * table_fuzz - a mutated block is refused by cn_table_verify(), or everything it refers to can be
+ * read.  The input is {which sample, then patches of {offset(3), octet}} applied behind a good
+ * sample's header, or, with the first octet's high bit set, the bytes behind the header
+ * themselves.  The block lies in memory of exact size, so that the sanitizer sees any read beyond
+ * it.
  */
 
 #include "table/verify.h"

@@ -3,8 +3,9 @@
 /*
  * development - a certificate authority in a directory.
  *
- * root.pem holds certificate and key together, so that it appears whole or not at all: it is written under
- * another name and linked to its own, which fails when another process was first; then theirs is read.
+ * root.pem holds certificate and key together, so that it appears whole or not at all: it is
+ * written under another name and linked to its own, which fails when another process was first;
+ * then theirs is read.
  */
 
 #include "source/identity/identity_internal.h"
@@ -85,7 +86,10 @@ extend(X509 *cert, X509 *issuer, int nid, const char *value)
 }
 
 
-/* The id as it is, not through the text form of an extension: nothing in it can be taken for another name. */
+/*
+ * The id as it is, not through the text form of an extension: nothing in it can be taken for
+ * another name.
+ */
 static bool
 add_uri(X509 *cert, cn_bytes_t uri)
 {
@@ -94,7 +98,8 @@ add_uri(X509 *cert, cn_bytes_t uri)
     ASN1_IA5STRING  *text = ASN1_IA5STRING_new();
     bool             good;
 
-    if (names == NULL || name == NULL || text == NULL || ASN1_STRING_set(text, uri.ptr, (int) uri.len) != 1
+    if (names == NULL || name == NULL || text == NULL
+        || ASN1_STRING_set(text, uri.ptr, (int) uri.len) != 1
         || sk_GENERAL_NAME_push(names, name) < 1)
     {
         sk_GENERAL_NAME_free(names);
@@ -135,7 +140,8 @@ set_validity(X509 *cert, int64_t life_s)
     time_t  now = (time_t) (cn_clock_wall_ms() / 1000);
 
     return ASN1_TIME_adj(X509_getm_notBefore(cert), now, 0, -SKEW_S) != NULL
-           && ASN1_TIME_adj(X509_getm_notAfter(cert), now, (int) (life_s / (24 * HOUR_S)), 0) != NULL;
+           && ASN1_TIME_adj(X509_getm_notAfter(cert), now, (int) (life_s / (24 * HOUR_S)),
+                            0) != NULL;
 }
 
 
@@ -144,13 +150,27 @@ set_root_name(X509 *cert)
 {
     X509_NAME  *name = X509_get_subject_name(cert);
 
-    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *) SUBJECT, -1, -1, 0) == 1;
+    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *) SUBJECT,
+                                      -1, -1, 0) == 1;
+}
+
+
+static bool
+set_extensions(X509 *cert, X509 *signer, const profile_t *profile, cn_bytes_t uri)
+{
+    return extend(cert, signer, NID_basic_constraints, profile->basic_constraints)
+           && extend(cert, signer, NID_key_usage, profile->key_usage)
+           && extend(cert, signer, NID_ext_key_usage, profile->extended_usage)
+           && extend(cert, signer, NID_subject_key_identifier, "hash")
+           && extend(cert, signer, NID_authority_key_identifier, "keyid")
+           && (uri.len == 0 || add_uri(cert, uri));
 }
 
 
 /* A signed certificate for key.  issuer NULL: by itself, a root.  NULL: memory. */
 static X509 *
-make_cert(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const profile_t *profile, cn_bytes_t uri)
+make_cert(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const profile_t *profile,
+    cn_bytes_t uri)
 {
     X509  *cert = X509_new();
     X509  *signer = issuer == NULL ? cert : issuer;
@@ -162,12 +182,7 @@ make_cert(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const profile_t *pr
         && X509_set_pubkey(cert, key) == 1
         && (issuer != NULL || set_root_name(cert))
         && X509_set_issuer_name(cert, X509_get_subject_name(signer)) == 1
-        && extend(cert, signer, NID_basic_constraints, profile->basic_constraints)
-        && extend(cert, signer, NID_key_usage, profile->key_usage)
-        && extend(cert, signer, NID_ext_key_usage, profile->extended_usage)
-        && extend(cert, signer, NID_subject_key_identifier, "hash")
-        && extend(cert, signer, NID_authority_key_identifier, "keyid")
-        && (uri.len == 0 || add_uri(cert, uri))
+        && set_extensions(cert, signer, profile, uri)
         && X509_sign(cert, issuer_key, EVP_sha256()) > 0)
     {
         return cert;
@@ -267,7 +282,8 @@ write_file(const char *path, mode_t mode, cn_bytes_t bytes)
 static void
 name_draft(const char *path, char draft[DRAFT_MAX])
 {
-    (void) snprintf(draft, DRAFT_MAX, "%s.%ld.%llx", path, (long) getpid(), (unsigned long long) cn_random());
+    (void) snprintf(draft, DRAFT_MAX, "%s.%ld.%llx", path, (long) getpid(),
+                    (unsigned long long) cn_random());
 }
 
 
@@ -314,7 +330,8 @@ static const char *
 make_root(const char *path)
 {
     EVP_PKEY    *key = EVP_EC_gen("P-256");
-    X509        *cert = key == NULL ? NULL : make_cert(key, NULL, key, &root_profile, CN_BYTES_NONE);
+    X509        *cert = key == NULL ? NULL
+        : make_cert(key, NULL, key, &root_profile, CN_BYTES_NONE);
     cn_bytes_t   pem = cert == NULL ? CN_BYTES_NONE : print_pem(cert, key);
     const char  *wrong = NULL;
 

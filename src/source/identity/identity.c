@@ -25,7 +25,8 @@ cn_identity_error(char error[CN_IDENTITY_ERROR_MAX], const char *path, const cha
     unsigned long  code = ERR_peek_last_error();
     const char    *reason = code == 0 ? NULL : ERR_reason_error_string(code);
 
-    (void) snprintf(error, CN_IDENTITY_ERROR_MAX, reason == NULL ? "%s: %s" : "%s: %s (%s)", path, what, reason);
+    (void) snprintf(error, CN_IDENTITY_ERROR_MAX, reason == NULL ? "%s: %s" : "%s: %s (%s)", path,
+                    what, reason);
     ERR_clear_error();
 }
 
@@ -116,7 +117,8 @@ read_file(int fd, size_t size, cn_bytes_t *pem)
 
 
 cn_status_t
-cn_identity_read_pem(const char *path, bool secret, cn_bytes_t *pem, char error[CN_IDENTITY_ERROR_MAX])
+cn_identity_read_pem(const char *path, bool secret, cn_bytes_t *pem,
+    char error[CN_IDENTITY_ERROR_MAX])
 {
     int          fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     size_t       size = 0;
@@ -205,7 +207,8 @@ cn_identity_validity(const X509 *cert, uint64_t *begins, uint64_t *expires)
 
 
 static cn_status_t
-check_leaf(const char *certificate, const char *key, cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX])
+check_leaf(const char *certificate, const char *key, cn_identity_t *identity,
+    char error[CN_IDENTITY_ERROR_MAX])
 {
     X509      *leaf = cn_identity_parse_cert(identity->chain_pem);
     EVP_PKEY  *pkey = NULL;
@@ -219,7 +222,8 @@ check_leaf(const char *certificate, const char *key, cn_identity_t *identity, ch
 
     } else if (X509_check_private_key(leaf, pkey) != 1) {
         ERR_clear_error();
-        (void) snprintf(error, CN_IDENTITY_ERROR_MAX, "%s: it is not the key of %s", key, certificate);
+        (void) snprintf(error, CN_IDENTITY_ERROR_MAX, "%s: it is not the key of %s", key,
+                        certificate);
 
     } else {
         cn_identity_validity(leaf, &identity->begins, &identity->expires);
@@ -250,7 +254,8 @@ check_roots(const char *roots, const cn_identity_t *identity, char error[CN_IDEN
 
 
 cn_status_t
-cn_identity_read_files(const char *certificate, const char *key, const char *roots, cn_identity_t *identity,
+cn_identity_read_files(const char *certificate, const char *key, const char *roots,
+    cn_identity_t *identity,
     char error[CN_IDENTITY_ERROR_MAX])
 {
     cn_status_t  status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * identity - where a workload's certificate, key and roots come from: files, or a development CA of our own.
- * For the master and client programs; workers get the PEM texts as a message.
+ * identity - where a workload's certificate, key and roots come from: files, or a development CA of
+ * our own. For the master and client programs; workers get the PEM texts as a message.
  */
 
 #ifndef CN_SOURCE_IDENTITY_H
@@ -25,33 +25,39 @@ typedef struct {
 void cn_identity_wipe(cn_identity_t *identity);
 
 /*
- * Reads PEM files and checks that they belong together: the key is the leaf's, there is a root.  What peers
- * would think of the names and the time is left to the TLS context.  CN_ERR_*: *identity is none and error names the file
- * and what is wrong with it.
+ * Reads PEM files and checks that they belong together: the key is the leaf's, there is a root.
+ * What peers would think of the names and the time is left to the TLS context.  CN_ERR_*: *identity
+ * is none and error names the file and what is wrong with it.
  */
 cn_status_t cn_identity_read_files(const char *certificate, const char *key, const char *roots,
     cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;
 
-/* A certificate authority for one machine: whoever can read its directory can be anybody in its mesh. */
+/*
+ * A certificate authority for one machine: whoever can read its directory can be anybody in its
+ * mesh.
+ */
 typedef struct cn_identity_ca_s cn_identity_ca_t;
 
 /*
- * Opens the CA of directory.  When there is none it is made: the directory (mode 0700), root.pem (0600: certificate and
- * key, P-256, 10 years) and root-cert.pem (the certificate alone, for other programs).  Processes that do so at
- * once end up with the same root.  NULL: error names the file and what is wrong; a root.pem that others
- * may read or that has expired is refused.
+ * Opens the CA of directory.  When there is none it is made: the directory (mode 0700), root.pem
+ * (0600: certificate and key, P-256, 10 years) and root-cert.pem (the certificate alone, for other
+ * programs).  Processes that do so at once end up with the same root.  NULL: error names the file
+ * and what is wrong; a root.pem that others may read or that has expired is refused.
  */
-cn_identity_ca_t *cn_identity_ca_open(const char *directory, char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;
+cn_identity_ca_t *cn_identity_ca_open(const char *directory,
+    char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;
 void cn_identity_ca_close(cn_identity_ca_t *ca);
 
 /* The root's certificate; lives as long as the CA. */
 cn_bytes_t cn_identity_ca_root(const cn_identity_ca_t *ca);
 
 /*
- * A new key and a certificate for a workload's SPIFFE id: P-256, 24 hours, for both sides of TLS, no subject.
- * CN_ERR_SYNTAX: no workload's id; CN_ERR_MEMORY.  *identity is none then, and error is set.
+ * A new key and a certificate for a workload's SPIFFE id: P-256, 24 hours, for both sides of TLS,
+ * no subject. CN_ERR_SYNTAX: no workload's id; CN_ERR_MEMORY.  *identity is none then, and error is
+ * set.
  */
-cn_status_t cn_identity_ca_issue(const cn_identity_ca_t *ca, cn_bytes_t spiffe_id, cn_identity_t *identity,
+cn_status_t cn_identity_ca_issue(const cn_identity_ca_t *ca, cn_bytes_t spiffe_id,
+    cn_identity_t *identity,
     char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;
 
 #endif

@@ -14,8 +14,8 @@
 void cn_identity_error(char error[CN_IDENTITY_ERROR_MAX], const char *path, const char *what);
 
 /*
- * A whole file of at most 1 MiB on the heap (freed by cn_identity_free_pem()).  secret: it must be a file
- * that only its owner may read.  CN_ERR_NOT_FOUND, CN_ERR_REFUSED, CN_ERR_*: error is set.
+ * A whole file of at most 1 MiB on the heap (freed by cn_identity_free_pem()).  secret: it must be
+ * a file that only its owner may read.  CN_ERR_NOT_FOUND, CN_ERR_REFUSED, CN_ERR_*: error is set.
  */
 cn_status_t cn_identity_read_pem(const char *path, bool secret, cn_bytes_t *pem,
     char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;

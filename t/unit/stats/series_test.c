@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Series are found by their labels, merged over workers, printed as Envoy prints them, and never fall. */
+/*
+ * Series are found by their labels, merged over workers, printed as Envoy prints them, and never
+ * fall.
+ */
 
 #include "stats/series.h"
 
@@ -383,7 +386,8 @@ label_values_are_escaped_and_whole(void **state)
         { "gr\xc3\xbc", 3, "gr" },
         { "\xff\xc3", 100, "??" },
         { "\xc0\xaf", 100, "??" },                                      /* an overlong slash */
-        { "\xed\xa0\x80", 100, "???" },                                 /* half of a surrogate pair */
+        /* half of a surrogate pair */
+        { "\xed\xa0\x80", 100, "???" },
         { "\xf0\x9f\xaa\xa8\xf4\x90\x80\x80", 100, "\xf0\x9f\xaa\xa8????" },
         { "\xe2\x82", 100, "??" },
     };

@@ -169,7 +169,9 @@ a_retired_cell_is_free_when_all_have_passed_and_nothing_is_active(void **state)
     assert_int_equal(cn_slab_cell(slab, cell)->failures, 0);
     assert_int_equal(cn_slab_cell(slab, kept)->key, 8);
 
-    /* handed out anew: another epoch; and a retired one that is wanted again comes back as it was */
+    /*
+     * handed out anew: another epoch; and a retired one that is wanted again comes back as it was
+     */
     cell = cn_slab_cell_acquire(slab, 7);
     cn_slab_cell(slab, cell)->failures = 2;
     cn_slab_cell_retire(slab, cell, 6);

@@ -96,7 +96,9 @@ put_built(cn_publisher_t *publisher, cn_block_builder_t *builder, cn_bytes_t key
 }
 
 
-/* The path of the first route of service `number` as the tables have it; none when there is none. */
+/*
+ * The path of the first route of service `number` as the tables have it; none when there is none.
+ */
 static inline cn_bytes_t
 service_path(const cn_tables_t *tables, uint32_t number, cn_segment_t **segment)
 {

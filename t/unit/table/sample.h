@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * sample - one block of each kind that uses every array and string of layout.h once, for the tests of this room and the
- * fuzzer.  The builders are the caller's to destroy; pointers into a builder are taken anew after each add.
+ * sample - one block of each kind that uses every array and string of layout.h once, for the tests
+ * of this room and the fuzzer.  The builders are the caller's to destroy; pointers into a builder
+ * are taken anew after each add.
  */
 
 #ifndef CN_T_TABLE_SAMPLE_H

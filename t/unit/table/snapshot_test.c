@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the master publishes is what workers look up: each change costs what changed, and pins outlive adoption. */
+/*
+ * What the master publishes is what workers look up: each change costs what changed, and pins
+ * outlive adoption.
+ */
 
 #include "table/snapshot.h"
 

@@ -261,7 +261,10 @@ a_segment_with_any_byte_changed_is_refused(void **state)
         bytes[at] ^= 0x11;
 
         if (status == CN_OK) {
-            /* what no check covers is what nobody reads: padding, reserved, a block's id and generation */
+            /*
+             * what no check covers is what nobody reads: padding, reserved, a block's id and
+             * generation
+             */
             cn_tables_destroy(world->tables);
             world->tables = cn_tables_create(cn_table_verify);
             assert_true((at >= 28 && at < 64) || (at % 64 >= 16 && at % 64 < 32) || bytes[at] == 0);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Whatever a block refers to is in bounds and of a known kind, or the block is refused with a reason. */
+/*
+ * Whatever a block refers to is in bounds and of a known kind, or the block is refused with a
+ * reason.
+ */
 
 #include "table/verify.h"
 
