@@ -341,9 +341,11 @@ static const cn_kind_t  authz_kinds[] = {
 const cn_module_config_t  cn_authz_module_config = {
     .name = "authz",
     .filter_name = "envoy.filters.http.rbac",
+    .type_urls = cn_authz_type_urls,
     .kinds = authz_kinds,
     .read_resource = cn_authz_read_resource,
     .read_chain = read_chain,
+    .read_xds = cn_authz_read_xds,
     .print = cn_authz_print,
     .pack = cn_authz_pack,
 };

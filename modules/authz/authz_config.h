@@ -82,4 +82,12 @@ typedef struct {
 /* The module's read_resource; *parsed is set to what could be read even when it is broken. */
 cn_status_t cn_authz_read_resource(cn_read_t *read, const cn_resource_t *resource, void **parsed);
 
+/* ---- authz_config_xds.c ---- */
+
+extern const char *const  cn_authz_type_urls[];
+
+/* The module's read_xds: *config is an authz_config_t, or NULL for a filter that only rehearses. */
+cn_status_t cn_authz_read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value,
+    bool on_route, void **config);
+
 #endif

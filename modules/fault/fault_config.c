@@ -7,8 +7,11 @@
 
 #include "fault/fault_table.h"
 
+#include "model/decode.h"
 #include "model/print.h"
 #include "model/read.h"
+
+#include "fault.pb-c.h"
 
 #define PPM          1000000.0
 #define DELAY_MAX    (60u * 60 * 1000)      /* ms: beyond an hour it is a mistake */
@@ -171,6 +174,133 @@ read_route(cn_read_t *read, const char *name, cn_doc_t *node, const char *field,
 }
 
 
+/* ---- xDS ---- */
+
+static uint32_t
+xds_share(cn_read_t *read, const Cairn__FractionalPercent *percent, const char *field)
+{
+    static const uint32_t  per_million[] = { 10000, 100, 1 };
+    uint32_t               numerator;
+    int32_t                denominator;
+
+    if (percent == NULL) {
+        return 0;                           /* Envoy: none of them */
+    }
+
+    numerator = percent->has_numerator ? percent->numerator : 0;
+    denominator = percent->has_denominator ? percent->denominator : 0;
+
+    if (denominator < 0 || denominator > 2) {
+        cn_read_error(read, NULL, field, "has an unknown denominator");
+        return 0;
+    }
+
+    return numerator > PPM / per_million[denominator]
+           ? (uint32_t) PPM : numerator * per_million[denominator];
+}
+
+
+static void
+xds_delay(cn_read_t *read, const Cairn__FaultDelay *delay, fault_config_t *fault)
+{
+    const Cairn__Duration  *fixed = NULL;
+    int64_t                 seconds, nanos;
+
+    if (delay == NULL) {
+        return;
+    }
+
+    if (delay->fault_delay_secifier_case
+        == CAIRN__FAULT_DELAY__FAULT_DELAY_SECIFIER_FIXED_DELAY)
+    {
+        fixed = delay->fixed_delay;
+    }
+
+    seconds = fixed != NULL && fixed->has_seconds ? fixed->seconds : 0;
+    nanos = fixed != NULL && fixed->has_nanos ? fixed->nanos : 0;
+
+    if (seconds < 0 || nanos < 0 || nanos > 999999999 || seconds > DELAY_MAX / 1000
+        || (seconds == 0 && nanos == 0))
+    {
+        cn_read_error(read, NULL, "fault.delay.fixed_delay", "is not in 1ns..1h");
+        return;
+    }
+
+    fault->delay_ppm = xds_share(read, delay->percentage, "fault.delay.percentage");
+    fault->delay_ms = (uint32_t) (seconds * 1000 + nanos / 1000000);
+    fault->delay_ms = fault->delay_ms == 0 ? 1 : fault->delay_ms;
+}
+
+
+static void
+xds_abort(cn_read_t *read, const Cairn__FaultAbort *abort, fault_config_t *fault)
+{
+    uint32_t  status = 0;
+
+    if (abort == NULL) {
+        return;
+    }
+
+    if (abort->error_type_case == CAIRN__FAULT_ABORT__ERROR_TYPE_HTTP_STATUS) {
+        fault->abort_kind = CN_FAULT_ABORT_HTTP;
+        status = abort->http_status;
+
+    } else if (abort->error_type_case == CAIRN__FAULT_ABORT__ERROR_TYPE_GRPC_STATUS) {
+        fault->abort_kind = CN_FAULT_ABORT_GRPC;
+        status = abort->grpc_status;
+    }
+
+    if (fault->abort_kind == CN_FAULT_ABORT_NONE
+        || (fault->abort_kind == CN_FAULT_ABORT_HTTP && (status < 200 || status > 599))
+        || (fault->abort_kind == CN_FAULT_ABORT_GRPC && status > 16))
+    {
+        cn_read_error(read, NULL, "fault.abort", "has no status of a response");
+        return;
+    }
+
+    fault->abort_status = (uint16_t) status;
+    fault->abort_ppm = xds_share(read, abort->percentage, "fault.abort.percentage");
+}
+
+
+/* The filter's own configuration is empty: faults are said per route. */
+static cn_status_t
+read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route, void **config)
+{
+    const Cairn__HttpFault  *message;
+    fault_config_t          *fault = cn_pool_alloc_zero(read->pool, sizeof(*fault));
+    size_t                   errors = read->errors;
+
+    (void) type_url;
+
+    if (fault == NULL) {
+        return CN_ERR_MEMORY;
+    }
+
+    message = cn_decode(read, &cairn__http_fault__descriptor, value, "fault");
+
+    if (message == NULL) {
+        return CN_ERR_UNSUPPORTED;
+    }
+
+    if (!on_route && (message->delay != NULL || message->abort != NULL)) {
+        cn_read_error(read, NULL, "fault", "a fault of a whole chain is not implemented");
+    }
+
+    fault->origin = (cn_origin_t) { .file = "", .resource = "" };
+    xds_delay(read, message->delay, fault);
+    xds_abort(read, message->abort, fault);
+    *config = on_route ? fault : NULL;
+
+    return read->errors == errors ? CN_OK : CN_ERR_UNSUPPORTED;
+}
+
+
+static const char *const  fault_type_urls[] = {
+    "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault", NULL
+};
+
+
 static json_t *
 print(const void *config)
 {
@@ -227,9 +357,11 @@ static const char *const  fault_route_fields[] = { "fault", NULL };
 const cn_module_config_t  cn_fault_module_config = {
     .name = "fault",
     .filter_name = "envoy.filters.http.fault",
+    .type_urls = fault_type_urls,
     .route_fields = fault_route_fields,
     .always = true,
     .read_route = read_route,
+    .read_xds = read_xds,
     .print = print,
     .pack = pack,
 };

@@ -4,11 +4,37 @@
 
 #include "metrics/metrics_table.h"
 
-#include "model/module_config.h"
+#include "model/decode.h"
+
+#include "stats.pb-c.h"
+
+
+/* What is left out or added to the standard metrics is refused by the message's description. */
+static cn_status_t
+read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route, void **config)
+{
+    (void) type_url;
+    *config = NULL;
+
+    if (on_route
+        || cn_decode(read, &cairn__stats_plugin_config__descriptor, value, "istio.stats") == NULL)
+    {
+        return CN_ERR_UNSUPPORTED;
+    }
+
+    return CN_OK;
+}
+
+
+static const char *const  metrics_type_urls[] = {
+    "type.googleapis.com/stats.PluginConfig", NULL
+};
 
 
 const cn_module_config_t  cn_metrics_module_config = {
     .name = "metrics",
     .filter_name = "istio.stats",
+    .type_urls = metrics_type_urls,
     .always = true,
+    .read_xds = read_xds,
 };

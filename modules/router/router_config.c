@@ -4,19 +4,21 @@
 
 #include "router/router_table.h"
 
-#include "model/module_config.h"
+#include "model/decode.h"
+
+#include "stats.pb-c.h"
 
 
-/* Without fields; with any of them it would behave in a way that is not implemented. */
+/* Whatever would make it behave otherwise is refused by the message's description. */
 static cn_status_t
 read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route, void **config)
 {
+    const char  *field = "envoy.filters.http.router";
+
     (void) type_url;
     *config = NULL;
 
-    if (value.len > 0 || on_route) {
-        cn_read_error(read, NULL, "envoy.filters.http.router",
-                      "a configuration of the router is not implemented");
+    if (on_route || cn_decode(read, &cairn__router__descriptor, value, field) == NULL) {
         return CN_ERR_UNSUPPORTED;
     }
 
