@@ -174,9 +174,67 @@ compile_slice(cn_timer_t *timer)
 }
 
 
+/* "NS/NAME:PORT" of a plain listener: that service, whatever the Host. */
+static cn_status_t
+add_pin(cn_model_t *model, const cn_plain_listener_t *listener)
+{
+    cn_bytes_t   name_space, rest, name, port;
+    uint64_t     number;
+    cn_pin_t    *pin;
+    const char  *host;
+
+    if (!cn_bytes_split(cn_bytes_str(listener->service), '/', &name_space, &rest)
+        || !cn_bytes_split(rest, ':', &name, &port)
+        || cn_bytes_to_u64(port, UINT16_MAX, &number) != CN_OK)
+    {
+        return CN_ERR_SYNTAX;
+    }
+
+    host = cn_pool_printf(model->pool, "%.*s.%.*s.svc.%.*s", CN_BYTES_ARG(name),
+                          CN_BYTES_ARG(name_space), CN_BYTES_ARG(model->cluster_domain));
+    pin = cn_array_add(&model->pins);
+
+    if (host == NULL || pin == NULL) {
+        return CN_ERR_MEMORY;
+    }
+
+    memcpy(pin->ip, listener->address.ip, sizeof(pin->ip));
+    pin->port = listener->address.port;
+    pin->service_port = (uint16_t) number;
+    pin->service_host = cn_bytes_str(host);
+
+    return CN_OK;
+}
+
+
+static cn_status_t
+add_pins(cn_loader_t *loader)
+{
+    CN_ARRAY_EACH(&loader->bootstrap->plaintext, const cn_plain_listener_t, listener) {
+        cn_status_t  status;
+
+        if (listener->service[0] == '\0') {
+            continue;
+        }
+
+        status = add_pin(loader->next_model, listener);
+
+        if (status != CN_OK) {
+            cn_report_add(loader->next_report, CN_REPORT_ERROR, NULL, "",
+                          "listen.plaintext.service", "expected NS/NAME:PORT, got \"%s\"",
+                          listener->service);
+            return status;
+        }
+    }
+
+    return CN_OK;
+}
+
+
 static cn_status_t
 read_model(cn_loader_t *loader)
 {
+    cn_status_t            status;
     const cn_bootstrap_t  *bootstrap = loader->bootstrap;
     cn_source_config_t     config = {
         .directory = bootstrap->source_files,
@@ -194,7 +252,9 @@ read_model(cn_loader_t *loader)
         return CN_ERR_NOT_FOUND;
     }
 
-    return cn_istio_read(&config, &loader->state, loader->next_report, &loader->next_model);
+    status = cn_istio_read(&config, &loader->state, loader->next_report, &loader->next_model);
+
+    return status == CN_OK ? add_pins(loader) : status;
 }
 
 
