@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -868,6 +869,7 @@ cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *master_argv)
         return 1;
     }
 
+    malloc_trim(0);             /* what the look at the configuration before the start has used */
     prepare_child(&guard, &guard.master, UINT32_MAX);
 
     for (uint32_t i = 0; i < bootstrap->workers; i++) {

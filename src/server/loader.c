@@ -11,8 +11,11 @@
 
 #include "base/clock.h"
 
+#include <malloc.h>
+
 #define SLICE_US     5000
 #define POOL_SIZE    (64 * 1024)
+#define TRIM_KEEP    (1024 * 1024)
 #define REPORT_MAX   50                 /* entries that go to the log of each reading */
 
 struct cn_loader_s {
@@ -100,6 +103,7 @@ keep_next(cn_loader_t *loader)
     loader->next_model = NULL;
     loader->next_pool = NULL;
     loader->next_report = NULL;
+    malloc_trim(TRIM_KEEP);     /* compiling takes several times what is kept */
 }
 
 
