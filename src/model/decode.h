@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * decode - a protobuf message of somebody else, read as far as we understand it and refused where we
- * do not: a field that is not in our .proto, or is there as refused_X, may restrict something.
+ * decode - a protobuf message of somebody else, read as far as we understand it and refused where
+ * we do not: a field that is not in our .proto, or is there as refused_X, may restrict something.
  */
 
 #ifndef CN_MODEL_DECODE_H

@@ -109,3 +109,24 @@ cn_chain_defaults(cn_chain_config_t *chain, cn_pool_t *pool)
         .routes = CN_ARRAY_INIT(pool, cn_route_t),
     };
 }
+
+
+static int
+compare_ops(const void *a, const void *b)
+{
+    const cn_header_op_t  *left = a;
+    const cn_header_op_t  *right = b;
+
+    if (left->on_response != right->on_response) {
+        return left->on_response - right->on_response;
+    }
+
+    return (left->op != CN_HEADER_OP_REMOVE) - (right->op != CN_HEADER_OP_REMOVE);
+}
+
+
+cn_status_t
+cn_header_ops_order(cn_array_t *ops)
+{
+    return cn_array_sort(ops, compare_ops);
+}

@@ -190,6 +190,15 @@ void cn_route_defaults(cn_route_t *route, cn_pool_t *pool);
 void cn_cluster_defaults(cn_cluster_t *cluster, cn_pool_t *pool);
 void cn_chain_defaults(cn_chain_config_t *chain, cn_pool_t *pool);
 
+/* The bit of a retry condition's name ("connect-failure"); false: it is not implemented. */
+bool cn_retry_condition(cn_bytes_t name, uint32_t *bit);
+
+/*
+ * Brings operations (cn_header_op_t) into the order in which they are done: those on requests,
+ * those on responses, and of each the removals first.  CN_ERR_MEMORY.
+ */
+cn_status_t cn_header_ops_order(cn_array_t *ops) CN_MUST_USE;
+
 /*
  * The canonical JSON (sorted keys, 2 blanks of indent, newline at the end), in pool; NULL: memory.
  */

@@ -255,21 +255,36 @@ print_destinations(const cn_array_t *destinations)
 }
 
 
+/* By bit. */
+static const char *const  retry_names[] = {
+    "connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes",
+    "5xx", "gateway-error", "reset", "retriable-4xx", "reset-before-request",
+    "deadline-exceeded", "internal", "resource-exhausted",
+};
+
+
+bool
+cn_retry_condition(cn_bytes_t name, uint32_t *bit)
+{
+    for (size_t i = 0; i < CN_COUNT_OF(retry_names); i++) {
+        if (cn_bytes_equal(name, cn_bytes_str(retry_names[i]))) {
+            *bit = 1u << i;
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 static json_t *
 print_retry_on(uint32_t on)
 {
-    static const char *const  names[] = {
-        "connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes",
-            "5xx",
-        "gateway-error", "reset", "retriable-4xx", "reset-before-request", "deadline-exceeded",
-            "internal",
-        "resource-exhausted",
-    };
-    json_t                   *list = json_array();
+    json_t  *list = json_array();
 
-    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
+    for (size_t i = 0; i < CN_COUNT_OF(retry_names); i++) {
         if (on & (1u << i)) {
-            cn_print_append(&list, json_string(names[i]));
+            cn_print_append(&list, json_string(retry_names[i]));
         }
     }
 

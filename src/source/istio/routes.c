@@ -210,6 +210,10 @@ fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_
         }
     }
 
+    if (status == CN_OK) {
+        status = cn_header_ops_order(&route->header_ops);
+    }
+
     return status == CN_OK ? set_decorator(builder, rule, route) : status;
 }
 

@@ -322,36 +322,6 @@ read_route(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t 
 }
 
 
-static bool
-find_condition(cn_bytes_t name, uint32_t *bit)
-{
-    static const struct { const char *name; uint32_t bit; } names[] = {
-        { "connect-failure", CN_RETRY_CONNECT_FAILURE },
-        { "refused-stream", CN_RETRY_REFUSED_STREAM },
-        { "unavailable", CN_RETRY_UNAVAILABLE },
-        { "cancelled", CN_RETRY_CANCELLED },
-        { "retriable-status-codes", CN_RETRY_RETRIABLE_STATUS_CODES },
-        { "5xx", CN_RETRY_5XX },
-        { "gateway-error", CN_RETRY_GATEWAY_ERROR },
-        { "reset", CN_RETRY_RESET },
-        { "retriable-4xx", CN_RETRY_RETRIABLE_4XX },
-        { "reset-before-request", CN_RETRY_RESET_BEFORE_REQUEST },
-        { "deadline-exceeded", CN_RETRY_DEADLINE_EXCEEDED },
-        { "internal", CN_RETRY_INTERNAL },
-        { "resource-exhausted", CN_RETRY_RESOURCE_EXHAUSTED },
-    };
-
-    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
-        if (cn_bytes_equal(name, cn_bytes_str(names[i].name))) {
-            *bit = names[i].bit;
-            return true;
-        }
-    }
-
-    return false;
-}
-
-
 /* "connect-failure,503": names of conditions and status codes. */
 static void
 read_retry_on(cn_read_t *read, cn_doc_t *node, const char *field, cn_retry_t *retry)
@@ -378,7 +348,7 @@ read_retry_on(cn_read_t *read, cn_doc_t *node, const char *field, cn_retry_t *re
             cn_rule_add(read, &retry->statuses, &number);
             bit = CN_RETRY_RETRIABLE_STATUS_CODES;
 
-        } else if (!find_condition(word, &bit)) {
+        } else if (!cn_retry_condition(word, &bit)) {
             cn_read_error(read, cn_doc_get(node, "retryOn"),
                           cn_read_path(read, "%s.retryOn", field),
                           "\"%.*s\" is no condition that is implemented", CN_BYTES_ARG(word));

@@ -254,7 +254,7 @@ header_operations_stand_in_envoys_order(void **state)
     assert_string_equal(istio_text(&istio, json_object_get(route, "header_ops")),
         "[{\"on\":\"request\",\"remove\":\"x-d\"},{\"on\":\"request\",\"set\":\"x-a\",\"value\":\"100%\"},"
         "{\"on\":\"request\",\"set\":\"x-b\",\"value\":\"1\"},{\"add\":\"x-c\",\"on\":\"request\",\"value\":\"2\"},"
-        "{\"on\":\"response\",\"remove\":\"x-e\"},{\"on\":\"request\",\"set\":\"x-f\",\"value\":\"3\"}]");
+        "{\"on\":\"request\",\"set\":\"x-f\",\"value\":\"3\"},{\"on\":\"response\",\"remove\":\"x-e\"}]");
     istio_close(&istio);
 }
 
