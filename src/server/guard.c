@@ -33,9 +33,10 @@
 #define LISTENERS_MAX       256         /* sockets: addresses times workers */
 #define SILENCE_MS          5000        /* a heartbeat older than this: the process is stuck */
 #define SUPERVISE_MS        250
-#define STABLE_MS           5000        /* a process that lived so long starts again at once */
-#define BACKOFF_FIRST_MS    100
-#define BACKOFF_MAX_MS      10000
+#define STRIKE_MS           500ull      /* so much life makes up for a death */
+#define STRIKES_FREE        5           /* deaths in a row before a restart waits */
+#define BACKOFF_FIRST_MS    100ull
+#define BACKOFF_MAX_MS      10000ull
 #define BACKLOG             4096
 
 typedef struct guard_s guard_t;
@@ -47,7 +48,7 @@ typedef struct {
     cn_channel_t  *channel;
     cn_timer_t     restart;
     uint64_t       started_ms;
-    uint64_t       backoff_ms;
+    uint64_t       strikes_ms;          /* deaths, in units of the life that makes up for one */
     uint64_t       mask;                /* worker: whose sockets it attends, as last told */
 } child_t;
 
@@ -431,25 +432,26 @@ child_restart(cn_timer_t *timer)
 }
 
 
+/*
+ * A process that dies is started again at once; one that does nothing but die waits longer each
+ * time.  Each death is a strike, time lived takes strikes away.
+ */
 static void
 child_failed(child_t *child)
 {
     uint64_t  lived = cn_clock_ms() - child->started_ms;
+    uint64_t  over, delay = 0;
 
-    if (lived >= STABLE_MS) {
-        child->backoff_ms = 0;
+    child->strikes_ms = lived < child->strikes_ms ? child->strikes_ms - lived : 0;
+    child->strikes_ms += STRIKE_MS;
 
-    } else {
-        child->backoff_ms = child->backoff_ms == 0 ? BACKOFF_FIRST_MS : child->backoff_ms * 2;
+    if (child->strikes_ms > STRIKES_FREE * STRIKE_MS) {
+        over = (child->strikes_ms - STRIKES_FREE * STRIKE_MS) / STRIKE_MS;
+        delay = over < 7 ? BACKOFF_FIRST_MS << over : BACKOFF_MAX_MS;
     }
 
-    if (child->backoff_ms > BACKOFF_MAX_MS) {
-        child->backoff_ms = BACKOFF_MAX_MS;
-    }
-
-    /* the first failure of a young process starts it at once: only a row of them waits */
     cn_timer_set(child->guard->loop, &child->restart,
-                 child->backoff_ms <= BACKOFF_FIRST_MS ? 0 : child->backoff_ms);
+                 delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS);
 }
 
 
