@@ -90,6 +90,27 @@ runs_as(cn_istio_builder_t *builder, const cn_kube_service_t *service, cn_bytes_
 }
 
 
+/* istio.io/waypoint-for: service, which is the default, workload, all or none. */
+static bool
+is_for_services(const cn_istio_t *istio)
+{
+    const cn_gateway_t  *waypoint = istio->waypoint;
+    cn_bytes_t           whom = waypoint->waypoint_for;
+
+    if (whom.len == 0 || cn_bytes_equal(whom, CN_BYTES("service"))) {
+        return true;
+    }
+
+    if (!cn_bytes_equal(whom, CN_BYTES("none"))) {
+        cn_report_add(istio->report, CN_REPORT_WARNING, waypoint->root, waypoint->label,
+                      "metadata.labels", "istio.io/waypoint-for: %.*s: traffic that is addressed "
+                      "to workloads is not implemented", CN_BYTES_ARG(whom));
+    }
+
+    return cn_bytes_equal(whom, CN_BYTES("all"));
+}
+
+
 static void
 mark_ours(cn_istio_builder_t *builder)
 {
@@ -98,6 +119,10 @@ mark_ours(cn_istio_builder_t *builder)
     size_t       at = 0;
     cn_bytes_t   host;
     void        *value;
+
+    if (!is_for_services(istio)) {
+        return;
+    }
 
     while (cn_map_next(istio->services, &at, &host, &value)) {
         cn_kube_service_t  *service = value;
