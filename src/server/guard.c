@@ -48,6 +48,7 @@ typedef struct {
     cn_channel_t  *channel;
     cn_timer_t     restart;
     uint64_t       started_ms;
+    bool           useful;              /* it served, or published */
     uint64_t       strikes_ms;          /* deaths, in units of the life that makes up for one */
     uint64_t       mask;                /* worker: whose sockets it attends, as last told */
 } child_t;
@@ -405,6 +406,10 @@ child_message(void *owner, cn_channel_message_t *message)
         }
         return;
 
+    case CN_MSG_READY:
+        child->useful = true;
+        return;
+
     case CN_MSG_FAILED:
         cn_log(CN_LOG_ERROR, "guard", "end: the configuration cannot be used");
         end_all(guard, 1);
@@ -442,6 +447,10 @@ child_failed(child_t *child)
     uint64_t  lived = cn_clock_ms() - child->started_ms;
     uint64_t  over, delay = 0;
 
+    if (child->useful && lived < STRIKE_MS) {
+        lived = STRIKE_MS;
+    }
+
     child->strikes_ms = lived < child->strikes_ms ? child->strikes_ms - lived : 0;
     child->strikes_ms += STRIKE_MS;
 
@@ -471,6 +480,7 @@ child_start(child_t *child)
     snprintf(index, sizeof(index), "%u", child->index);
     snprintf(level, sizeof(level), "%d", (int) guard->bootstrap->log_level);
     child->started_ms = cn_clock_ms();
+    child->useful = false;
 
     if (cn_channel_pair(fds) != CN_OK) {
         child_failed(child);
@@ -534,6 +544,7 @@ child_gone(child_t *child, int status)
     }
 
     if (!is_master(child)) {
+        child->useful = cn_slab_worker(guard->slab, child->index)->state != CN_WORKER_STARTING;
         cn_slab_worker_gone(guard->slab, child->index);
         assign_sockets(guard);
     }

@@ -181,6 +181,10 @@ published(void *owner, const cn_publication_t *publication)
         send_publication(&master->workers[i], master->workers[i].channel, publication);
     }
 
+    if (cn_channel_send(master->guard, CN_MSG_READY, CN_BYTES_NONE, NULL, 0) != CN_OK) {
+        cn_log(CN_LOG_ERROR, "master", "tell readiness: the guard does not listen");
+    }
+
     adopt_own(master, publication);
     master->reload_told = false;
     cn_timer_set(master->loop, &master->adoption, ADOPTION_MS);
