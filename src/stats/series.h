@@ -80,9 +80,7 @@ void cn_histogram_add(cn_histogram_t *histogram, uint64_t value_milli);
  */
 size_t cn_label_escape(cn_bytes_t value, char *out, size_t size);
 
-/*
- * ---- reading: master ----------------------------------------------------------------------------
- */
+/* ---- reading: master ---- */
 
 typedef struct {
     cn_series_kind_t  kind;

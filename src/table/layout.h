@@ -19,9 +19,7 @@ typedef struct {
     cn_rel_bytes_t  resource;           /* "VirtualService default/reviews" */
 } cn_table_origin_t;
 
-/*
- * ---- strings and headers ----------------------------------------------------------------------
- */
+/* ---- strings and headers ---- */
 
 typedef enum {
     CN_STRING_EXACT = 1, CN_STRING_PREFIX = 2, CN_STRING_SUFFIX = 3, CN_STRING_CONTAINS = 4,
@@ -57,9 +55,7 @@ typedef struct {
     cn_rel_bytes_t  value;
 } cn_table_header_op_t;
 
-/*
- * ---- filter configurations ---------------------------------------------------------------------
- */
+/* ---- filter configurations ---- */
 
 /*
  * A module's configuration: `module` is an index into cn_modules of this very build (the snapshot
@@ -73,9 +69,7 @@ typedef struct {
     cn_rel_bytes_t  name;               /* the filter's name in the chain */
 } cn_table_filter_t;
 
-/*
- * ---- routes ------------------------------------------------------------------------------------
- */
+/* ---- routes ---- */
 
 typedef enum {
     CN_PATH_MATCH_ANY = 1, CN_PATH_MATCH_EXACT = 2, CN_PATH_MATCH_PREFIX = 3,
@@ -163,9 +157,7 @@ typedef struct {
     cn_rel_array_t  scan;
 } cn_table_route_index_t;
 
-/*
- * ---- services ----------------------------------------------------------------------------------
- */
+/* ---- services ---- */
 
 typedef enum {
     CN_PROTOCOL_HTTP = 1, CN_PROTOCOL_TCP = 2, CN_PROTOCOL_AUTO = 3,
@@ -201,10 +193,7 @@ typedef struct {
 
 typedef struct { uint8_t ip[16]; } cn_table_ip_t;       /* IPv4 as ::ffff:a.b.c.d */
 
-/*
- * ---- clusters and endpoints
- * ----------------------------------------------------------------------
- */
+/* ---- clusters and endpoints ---- */
 
 typedef enum { CN_LB_LEAST_REQUEST = 1, CN_LB_ROUND_ROBIN = 2, CN_LB_RANDOM = 3 } cn_lb_policy_t;
 
@@ -256,10 +245,7 @@ typedef struct {
     cn_rel_array_t  endpoints;          /* cn_table_endpoint_t */
 } cn_table_endpoints_t;
 
-/*
- * ---- workloads
- * -----------------------------------------------------------------------------------
- */
+/* ---- workloads ---- */
 
 /* Who has this address: labels of metrics (semantics: Istio's WDS Workload). */
 typedef struct {
@@ -276,10 +262,7 @@ typedef struct {
     cn_rel_bytes_t  principal;
 } cn_table_workload_t;
 
-/*
- * ---- global
- * --------------------------------------------------------------------------------------
- */
+/* ---- global ---- */
 
 /* A plain listener pinned to one service. */
 typedef struct {

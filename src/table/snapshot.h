@@ -19,9 +19,7 @@
 
 #define CN_SEGMENTS_MAX  64
 
-/*
- * ---- master side -------------------------------------------------------------------------------
- */
+/* ---- master side ---- */
 
 typedef struct cn_publisher_s cn_publisher_t;
 
@@ -53,16 +51,15 @@ void cn_publisher_destroy(cn_publisher_t *publisher);
 void cn_publisher_begin(cn_publisher_t *publisher);
 
 /*
- * Adds a finished block under its keys.  A block whose bytes (generation aside) are those of the
- * last publication's block of that kind and id is not written anew.  The block is
- * copied.  CN_ERR_EXISTS: a key's hash is taken by another block of this set (which stays);
- * CN_ERR_MEMORY.
+ * Adds a finished block under its keys, one or more.  A block whose bytes (generation aside) are
+ * those of the last publication's block of that kind and id is not written anew.  The block is
+ * copied.  CN_ERR_EXISTS: a key's hash, or that kind and id, is taken by another block of this set
+ * (which stays); CN_ERR_RANGE: no key, or an id of 2^61 or more; CN_ERR_LIMIT; CN_ERR_MEMORY.
  */
 cn_status_t cn_publisher_put(cn_publisher_t *publisher, const cn_block_t *block,
-    const cn_bytes_t *keys,
-    size_t key_count) CN_MUST_USE;
+    const cn_bytes_t *keys, size_t key_count) CN_MUST_USE;
 
-/* Keeps the last publication's block of that kind and id with its keys.  CN_ERR_NOT_FOUND. */
+/* Keeps the last publication's block of that kind and id with its keys.  CN_ERR_NOT_FOUND; as put. */
 cn_status_t cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind,
     uint64_t id) CN_MUST_USE;
 
@@ -72,9 +69,7 @@ cn_status_t cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind,
  */
 cn_status_t cn_publisher_commit(cn_publisher_t *publisher, cn_publication_t *out) CN_MUST_USE;
 
-/*
- * ---- worker side -------------------------------------------------------------------------------
- */
+/* ---- worker side ---- */
 
 typedef struct cn_tables_s cn_tables_t;
 /* one mapped segment; lives while it is referred to or pinned */
@@ -93,7 +88,8 @@ void cn_tables_destroy(cn_tables_t *tables);
 /*
  * Offers a snapshot.  Segments already mapped need no descriptor (-1).  Takes all descriptors
  * given, also on failure.  A newer offer replaces one not yet adopted.  CN_ERR_SYNTAX: header,
- * seals or sizes are wrong.
+ * seals or sizes are wrong, a segment is neither mapped nor given, or the generation is not above
+ * those adopted and offered.  CN_ERR_MEMORY.  On failure what was offered before still stands.
  */
 cn_status_t cn_tables_offer(cn_tables_t *tables, const cn_publication_t *publication) CN_MUST_USE;
 
