@@ -59,7 +59,9 @@ void cn_publisher_begin(cn_publisher_t *publisher);
 cn_status_t cn_publisher_put(cn_publisher_t *publisher, const cn_block_t *block,
     const cn_bytes_t *keys, size_t key_count) CN_MUST_USE;
 
-/* Keeps the last publication's block of that kind and id with its keys.  CN_ERR_NOT_FOUND; as put. */
+/*
+ * Keeps the last publication's block of that kind and id with its keys.  CN_ERR_NOT_FOUND; as put.
+ */
 cn_status_t cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind,
     uint64_t id) CN_MUST_USE;
 
