@@ -394,6 +394,8 @@ cn_xds_read_listener(cn_xds_t *xds, cn_bytes_t value)
     const Cairn__NameOnly  *first;
     const Cairn__Listener  *listener;
     cn_bytes_t              name;
+    size_t                  errors = xds->read.errors;
+    bool                    terminate;
 
     first = cn_decode_loosely(&loose, &cairn__name_only__descriptor, value, "listener");
     name = first == NULL ? CN_BYTES_NONE : cn_decoded(first->name);
@@ -406,13 +408,18 @@ cn_xds_read_listener(cn_xds_t *xds, cn_bytes_t value)
 
     cn_xds_label(xds, "Listener", name);
     listener = cn_decode(&xds->read, &cairn__listener__descriptor, value, "listener");
+    terminate = cn_bytes_equal(name, CN_BYTES("connect_terminate"));
 
-    if (listener == NULL) {
-        return;
+    if (listener != NULL && terminate) {
+        check_terminate(xds, listener);
     }
 
-    if (cn_bytes_equal(name, CN_BYTES("connect_terminate"))) {
-        check_terminate(xds, listener);
+    if (terminate) {
+        /* what stands before every chain and is not understood may be a policy */
+        xds->tunnel_refused = xds->tunnel_refused || xds->read.errors > errors;
+    }
+
+    if (listener == NULL || terminate) {
         return;
     }
 

@@ -296,6 +296,17 @@ read_all(cn_xds_t *xds)
 }
 
 
+static void
+refuse_all(cn_model_t *model)
+{
+    CN_ARRAY_EACH(&model->services, cn_service_t, service) {
+        CN_ARRAY_EACH(&service->chains, cn_chain_config_t, chain) {
+            chain->refused = true;
+        }
+    }
+}
+
+
 cn_status_t
 cn_xds_read_directory(const cn_source_config_t *config, cn_report_t *report, cn_model_t **model)
 {
@@ -315,6 +326,10 @@ cn_xds_read_directory(const cn_source_config_t *config, cn_report_t *report, cn_
     if (status != CN_OK) {
         cn_model_destroy(xds.model);
         return status;
+    }
+
+    if (xds.tunnel_refused) {
+        refuse_all(xds.model);
     }
 
     *model = xds.model;

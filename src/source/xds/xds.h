@@ -33,6 +33,7 @@ typedef struct {
     cn_map_t                  *clusters;    /* name -> 1 + its position in the model */
     cn_map_t                  *workloads;   /* 16 octets of address -> 1 + its position */
     cn_map_t                  *services;    /* host -> 1 + its position */
+    bool         tunnel_refused;     /* connect_terminate cannot be obeyed: no chain may serve */
 } cn_xds_t;
 
 /* Each reads one resource; read.errors tells.  What is refused is not in the model. */
