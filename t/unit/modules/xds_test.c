@@ -145,6 +145,171 @@ damaged_pushes_do_no_harm(void **state)
 }
 
 
+/* ---- splicing ---- */
+
+/* One resource of a push: tag, length and the Any. */
+static cn_bytes_t
+next_field(cn_bytes_t *rest)
+{
+    const uint8_t  *start = rest->ptr;
+    size_t          at = 1, len = 0;
+
+    for (unsigned shift = 0; at < rest->len; shift += 7) {
+        len |= (size_t) (start[at] & 0x7f) << shift;
+
+        if (start[at++] < 0x80) {
+            break;
+        }
+    }
+
+    assert_int_equal(start[0] & 7, 2);              /* has a length: all that istiod writes here */
+    assert_true(len <= rest->len - at);
+    *rest = cn_bytes_from(*rest, at + len);
+
+    return cn_bytes(start, at + len);
+}
+
+
+static bool
+is_resource_of(cn_bytes_t field, const char *name)
+{
+    return field.ptr[0] == 0x12                     /* DiscoveryResponse.resources */
+           && memmem(field.ptr, field.len, name, strlen(name)) != NULL;
+}
+
+
+/* The listener of that name, an Any with its tag and length. */
+static cn_bytes_t
+listener_of(cn_bytes_t push, const char *name)
+{
+    cn_bytes_t  field, found = CN_BYTES_NONE;
+
+    while (push.len > 0) {
+        field = next_field(&push);
+
+        if (is_resource_of(field, name)) {
+            assert_int_equal(found.len, 0);
+            found = field;
+        }
+    }
+
+    assert_true(found.len > 0);
+
+    return found;
+}
+
+
+/* The push with another listener in the place of its own of that name. */
+static cn_bytes_t
+splice(cn_pool_t *pool, cn_bytes_t push, const char *name, cn_bytes_t listener)
+{
+    uint8_t  *octets = cn_pool_octets(pool, push.len + listener.len);
+    size_t    len = 0;
+
+    while (push.len > 0) {
+        cn_bytes_t  field = next_field(&push);
+
+        if (is_resource_of(field, name)) {
+            field = listener;
+        }
+
+        memcpy(octets + len, field.ptr, field.len);
+        len += field.len;
+    }
+
+    return cn_bytes(octets, len);
+}
+
+
+typedef struct { size_t all, refused; } chains_t;
+
+/* The chains that a waypoint would have of recording 01 with these listeners. */
+static chains_t
+chains_with(cn_pool_t *pool, cn_bytes_t lds, cn_report_t *report)
+{
+    static const char *const  others[] = { "cds.pb", "eds.pb", "workload.delta.pb" };
+    char                      directory[] = "/tmp/cairn-unit-XXXXXX";
+    cn_source_config_t        config = {
+        .directory = directory, .waypoint = "default/waypoint",
+        .trust_domain = CN_BYTES("cluster.local"), .modules = cn_module_configs,
+    };
+    cn_model_t               *model = NULL;
+    chains_t                  chains = { 0, 0 };
+
+    assert_non_null(mkdtemp(directory));
+
+    for (size_t i = 0; i < CN_COUNT_OF(others); i++) {
+        write_file(directory, others[i],
+                   read_file(pool, cn_pool_printf(pool, RECORDED "01-plain/%s", others[i])));
+    }
+
+    write_file(directory, "lds.pb", lds);
+    assert_int_equal(cn_xds_read_directory(&config, report, &model), CN_OK);
+
+    CN_ARRAY_EACH(&model->services, const cn_service_t, service) {
+        CN_ARRAY_EACH(&service->chains, const cn_chain_config_t, chain) {
+            chains.all++;
+            chains.refused += chain->refused;
+        }
+    }
+
+    for (size_t i = 0; i < CN_COUNT_OF(others); i++) {
+        unlink(cn_pool_printf(pool, "%s/%s", directory, others[i]));
+    }
+
+    unlink(cn_pool_printf(pool, "%s/lds.pb", directory));
+    rmdir(directory);
+    cn_model_destroy(model);
+
+    return chains;
+}
+
+
+static bool
+is_reported(const cn_report_t *report, cn_pool_t *pool, const char *line)
+{
+    CN_ARRAY_EACH(&report->entries, const cn_report_entry_t, entry) {
+        if (strcmp(cn_report_line(entry, pool), line) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/*
+ * What stands before CONNECT stands before every chain.  A policy there that is not understood
+ * must close all of them, although each chain by itself is as good as before.
+ */
+static void
+a_policy_before_all_chains_refuses_all(void **state)
+{
+    cn_pool_t    *pool = cn_pool_create(4096, NULL);
+    cn_report_t  *report = cn_report_create(pool);
+    cn_bytes_t    plain = read_file(pool, RECORDED "01-plain/lds.pb");
+    cn_bytes_t    flags = read_file(pool, RECORDED "11-variants-flags/lds.pb");
+    const char   *name = "connect_terminate";
+    chains_t      chains;
+
+    (void) state;
+
+    /* its own listener put back in its place: the splice by itself changes nothing */
+    chains = chains_with(pool, splice(pool, plain, name, listener_of(plain, name)), report);
+    assert_int_equal(chains.all, 16);
+    assert_int_equal(chains.refused, 0);
+    assert_int_equal(report->errors, 0);
+
+    chains = chains_with(pool, splice(pool, plain, name, listener_of(flags, name)), report);
+    assert_int_equal(chains.all, 16);
+    assert_int_equal(chains.refused, 16);
+    assert_int_equal(report->errors, 1);
+    assert_true(is_reported(report, pool, "error: Listener connect_terminate: connect_terminate: "
+                            "filter envoy.filters.http.rbac is not implemented"));
+    cn_pool_destroy(pool);
+}
+
+
 static void
 what_is_not_known_in_a_message_is_refused(void **state)
 {
@@ -216,6 +381,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(recorded_xds_and_its_resources_are_one_model),
         cmocka_unit_test(damaged_pushes_do_no_harm),
+        cmocka_unit_test(a_policy_before_all_chains_refuses_all),
         cmocka_unit_test(what_is_not_known_in_a_message_is_refused),
         cmocka_unit_test(depth_is_bounded),
     };
