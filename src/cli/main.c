@@ -31,7 +31,7 @@ static const char  usage[] =
     "usage: cairn [-c FILE] [-p PREFIX] [-r DIR] [-w N]      run the waypoint\n"
     "       cairn -t                                       check the configuration\n"
     "       cairn -T [--xds DIR]                           print it as JSON; of recorded xDS\n"
-    "       cairn -s reload|reopen|quit|stop               signal the running cairn\n"
+    "       cairn -s reload|reopen|drain|quit|stop         signal the running cairn\n"
     "       cairn show status|routes|config|traffic        ask the running cairn\n"
     "       cairn explain [--from SPIFFE] [-H K:V] METHOD URL    what becomes of a request, why\n"
     "       cairn call [--as NAME] [--via ADDR] [-H K:V] METHOD URL    one request through HBONE\n"

@@ -9,20 +9,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char  *name;
-    int          number;
-} signals[] = {
-    { "reload", SIGHUP },
-    { "reopen", SIGUSR1 },
-    { "quit",   SIGQUIT },
-    { "stop",   SIGTERM },
-};
-
-
+/* 0: there is no such. */
 static int
 number_of(const char *name)
 {
+    const struct {
+        const char  *name;
+        int          number;            /* SIGRTMIN is no constant: so no table of the file */
+    } signals[] = {
+        { "reload", SIGHUP },
+        { "reopen", SIGUSR1 },
+        { "drain",  SIGRTMIN },
+        { "quit",   SIGQUIT },
+        { "stop",   SIGTERM },
+    };
+
     for (size_t i = 0; i < CN_COUNT_OF(signals); i++) {
         if (strcmp(signals[i].name, name) == 0) {
             return signals[i].number;
@@ -70,7 +71,8 @@ cn_cli_send_signal(const cn_cli_options_t *options, const char *name)
     int             number = number_of(name);
 
     if (number == 0) {
-        fprintf(stderr, "cairn: -s %s: this version knows reload, reopen, quit, stop\n", name);
+        fprintf(stderr, "cairn: -s %s: this version knows reload, reopen, drain, quit, stop\n",
+                name);
         return 2;
     }
 

@@ -13,9 +13,9 @@
 #include "filter/listener.h"
 
 #include "base/clock.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "filter/chain.h"
+#include "filter/drain.h"
 #include "http/tunnel.h"
 #include "stream/tcp.h"
 
@@ -23,8 +23,6 @@
 #include <unistd.h>
 
 #define HANDSHAKE_TIMEOUT_MS  15000
-/* between telling a peer that we go and going: what it has sent arrives */
-#define NOTICE_MS             1000
 
 typedef enum { CARRIER_HBONE, CARRIER_PLAIN, CARRIER_TUNNEL } carrier_kind_t;
 
@@ -35,7 +33,8 @@ typedef struct {
     cn_session_t    *session;
     cn_stream_t     *stream;            /* the TLS stream, to say why a handshake failed */
     carrier_kind_t   kind;
-    uint64_t         noticed_ms;        /* when it was told that we are draining; 0: it was not */
+    cn_drain_ticket_t  ticket;          /* when it is told to go; a tunnel has its connection's */
+    cn_drain_stage_t   told;
     uint16_t         port;              /* tunnel: of the authority; plain: of the listener */
     cn_address_t     local;
     bool             by_host;           /* tunnel: host, else local's address, is the key */
@@ -49,6 +48,8 @@ struct cn_listeners_s {
     cn_list_t          connections;     /* HBONE and plain */
     cn_list_t          tunnels;
     uint32_t           connection_count;
+    cn_drain_t         drain;
+    cn_timer_t         drain_step;
 };
 
 
@@ -63,6 +64,7 @@ carrier_create(cn_listeners_t *listeners, carrier_kind_t kind, cn_bytes_t host)
 
     carrier->listeners = listeners;
     carrier->kind = kind;
+    carrier->ticket = cn_drain_ticket(&listeners->drain);
 
     for (size_t i = 0; i < host.len; i++) {
         carrier->host_octets[i] = cn_lower(host.ptr[i]);
@@ -350,6 +352,25 @@ find_tunnel_service(carrier_t *carrier, const cn_message_t *head, cn_address_t *
 }
 
 
+/* Brings a session to a stage of the drain, step by step. */
+static void
+drain_carrier(carrier_t *carrier, cn_drain_stage_t stage)
+{
+    if (carrier->told < CN_DRAIN_NOTICE && stage >= CN_DRAIN_NOTICE) {
+        carrier->told = CN_DRAIN_NOTICE;
+        cn_session_drain(carrier->session, false);
+    }
+
+    /* an idle HTTP/1 connection may have a request under way: it is left until the end */
+    if (carrier->told < CN_DRAIN_FINAL
+        && stage >= (carrier->kind == CARRIER_HBONE ? CN_DRAIN_FINAL : CN_DRAIN_END))
+    {
+        carrier->told = CN_DRAIN_FINAL;
+        cn_session_drain(carrier->session, true);
+    }
+}
+
+
 static void
 open_tunnel(carrier_t *carrier, cn_exchange_t *exchange, cn_message_t *head)
 {
@@ -376,6 +397,7 @@ open_tunnel(carrier_t *carrier, cn_exchange_t *exchange, cn_message_t *head)
         return;
     }
 
+    tunnel->ticket = carrier->ticket;
     tunnel->local = address;
     tunnel->by_host = by_host;
     tunnel->port = port;
@@ -398,9 +420,7 @@ open_tunnel(carrier_t *carrier, cn_exchange_t *exchange, cn_message_t *head)
         return;
     }
 
-    if (carrier->listeners->env->draining) {
-        cn_session_drain(tunnel->session, false);
-    }
+    drain_carrier(tunnel, cn_drain_stage(&carrier->listeners->drain, &tunnel->ticket));
 }
 
 
@@ -428,6 +448,37 @@ static const cn_session_events_t  hbone_events = {
 };
 
 
+/* ---- draining -------------------------------------------------------------------------------- */
+
+static void
+drain_all(cn_listeners_t *listeners, cn_drain_stage_t at_least)
+{
+    CN_LIST_EACH(&listeners->tunnels, tunnel_link) {
+        carrier_t         *carrier = CN_LIST_ITEM(tunnel_link, carrier_t, link);
+        cn_drain_stage_t   stage = cn_drain_stage(&listeners->drain, &carrier->ticket);
+
+        drain_carrier(carrier, stage > at_least ? stage : at_least);
+    }
+
+    CN_LIST_EACH(&listeners->connections, connection_link) {
+        carrier_t         *carrier = CN_LIST_ITEM(connection_link, carrier_t, link);
+        cn_drain_stage_t   stage = cn_drain_stage(&listeners->drain, &carrier->ticket);
+
+        drain_carrier(carrier, stage > at_least ? stage : at_least);
+    }
+}
+
+
+static void
+drain_step(cn_timer_t *timer)
+{
+    cn_listeners_t  *listeners = CN_CONTAINER_OF(timer, cn_listeners_t, drain_step);
+
+    drain_all(listeners, CN_DRAIN_NOT_YET);
+    cn_timer_set(listeners->env->loop, timer, cn_drain_step_ms(&listeners->drain));
+}
+
+
 /* ---- public ---------------------------------------------------------------------------------- */
 
 cn_listeners_t *
@@ -442,6 +493,7 @@ cn_listeners_create(cn_worker_env_t *env)
     listeners->env = env;
     cn_list_init(&listeners->connections);
     cn_list_init(&listeners->tunnels);
+    listeners->drain_step.run = drain_step;
 
     return listeners;
 }
@@ -555,45 +607,22 @@ cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t 
 }
 
 
-static void
-drain_carrier(carrier_t *carrier, bool final)
+void
+cn_listeners_drain(cn_listeners_t *listeners, uint64_t elapsed_ms, uint64_t time_ms)
 {
-    if (!final && carrier->noticed_ms != 0) {
+    if (listeners->drain.active) {
         return;
     }
 
-    carrier->noticed_ms = cn_clock_ms();
-    cn_session_drain(carrier->session, final);
+    cn_drain_begin(&listeners->drain, elapsed_ms, time_ms);
+    drain_step(&listeners->drain_step);
 }
 
 
 void
-cn_listeners_drain(cn_listeners_t *listeners, bool final)
+cn_listeners_drain_final(cn_listeners_t *listeners)
 {
-    CN_LIST_EACH(&listeners->tunnels, tunnel_link) {
-        drain_carrier(CN_LIST_ITEM(tunnel_link, carrier_t, link), final);
-    }
-
-    CN_LIST_EACH(&listeners->connections, connection_link) {
-        drain_carrier(CN_LIST_ITEM(connection_link, carrier_t, link), final);
-    }
-}
-
-
-void
-cn_listeners_drain_idle(cn_listeners_t *listeners)
-{
-    uint64_t  now = cn_clock_ms();
-
-    cn_listeners_drain(listeners, false);
-
-    CN_LIST_EACH(&listeners->connections, link) {
-        carrier_t  *carrier = CN_LIST_ITEM(link, carrier_t, link);
-
-        if (cn_session_active(carrier->session) == 0 && now - carrier->noticed_ms >= NOTICE_MS) {
-            cn_session_drain(carrier->session, true);
-        }
-    }
+    drain_all(listeners, CN_DRAIN_END);
 }
 
 

@@ -27,16 +27,16 @@ void cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_addre
     const cn_address_t *local);
 
 /*
- * Draining.  Notice: HTTP/2 connections get a first GOAWAY (nothing is refused yet), HTTP/1 answers
- * say close.  Final: the last GOAWAY; a connection closes when what is open on it is over.
+ * Draining, of which elapsed_ms of time_ms are over: in the course of three quarters of that time
+ * every connection is told to go, each at a moment of its own, and those that come meanwhile at the
+ * end.  HTTP/2 gets a notice (nothing is refused yet), then the last GOAWAY and the end when
+ * nothing is open on it; HTTP/1 answers `connection: close` from that moment, and closes only after
+ * such an answer.  Called again it changes nothing.
  */
-void cn_listeners_drain(cn_listeners_t *listeners, bool final);
+void cn_listeners_drain(cn_listeners_t *listeners, uint64_t elapsed_ms, uint64_t time_ms);
 
-/*
- * While draining, now and then: tells connections that came since, and lets go of those that have
- * nothing open.
- */
-void cn_listeners_drain_idle(cn_listeners_t *listeners);
+/* The end is near: whoever is not told is told, idle connections close. */
+void cn_listeners_drain_final(cn_listeners_t *listeners);
 
 /* Downstream connections now; 0: a draining worker may exit. */
 uint32_t cn_listeners_connections(const cn_listeners_t *listeners);

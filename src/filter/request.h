@@ -28,7 +28,6 @@ typedef struct {
     cn_ring_t      *ring;
     uint32_t        worker;
     cn_account_t    account;            /* the worker's budget */
-    bool            draining;
     void           *module_states[64];  /* by module index: cn_worker_state() */
 } cn_worker_env_t;
 

@@ -295,6 +295,26 @@ read_duration(reader_t *reader, cn_doc_t *root, const char *key, uint64_t *ms)
 
 
 static void
+read_drain(reader_t *reader, cn_doc_t *root)
+{
+    cn_bootstrap_t  *out = reader->out;
+    uint64_t         least;
+
+    read_duration(reader, root, "drain_time", &out->drain_ms);
+    read_duration(reader, root, "drain_minimum_time", &out->drain_minimum_ms);
+    out->drain_deadline_ms = out->drain_ms > out->drain_minimum_ms ? out->drain_ms
+                                                                   : out->drain_minimum_ms;
+    least = out->drain_deadline_ms;
+    read_duration(reader, root, "drain_deadline", &out->drain_deadline_ms);
+
+    if (out->drain_deadline_ms < least) {
+        wrong(reader, cn_doc_get(root, "drain_deadline"), "drain_deadline",
+              "no less than drain_time and drain_minimum_time");
+    }
+}
+
+
+static void
 read_workers(reader_t *reader, cn_doc_t *root)
 {
     cn_doc_t    *node = cn_doc_get(root, "workers");
@@ -381,7 +401,7 @@ read_root(reader_t *reader, cn_doc_t *root)
     read_workers(reader, root);
     read_log(reader, root);
     read_path(reader, root, "pid", "pid", &out->pid_path);
-    read_duration(reader, root, "drain_time", &out->drain_ms);
+    read_drain(reader, root);
     read_string(reader, root, "waypoint", "waypoint", &out->waypoint);
     read_source(reader, root);
     read_identity(reader, root);
@@ -440,6 +460,7 @@ set_defaults(reader_t *reader)
     out->access_log_path = "stdout";
     out->pid_path = resolve(reader, "cairn.pid");
     out->drain_ms = 45000;
+    out->drain_deadline_ms = out->drain_ms;
     out->trust_domain = "cluster.local";
     out->ca_directory = resolve(reader, "ca");
     out->trust_aliases = CN_ARRAY_INIT(reader->pool, cn_bytes_t);

@@ -30,7 +30,9 @@ typedef struct {
     cn_log_level_t       log_level;
     const char          *access_log_path;   /* likewise; "off": none */
     const char          *pid_path;
-    uint64_t             drain_ms;
+    uint64_t             drain_ms;      /* peers are told to go in its course; TERM ends after it */
+    uint64_t             drain_minimum_ms;  /* QUIT does not end before, idle or not */
+    uint64_t             drain_deadline_ms; /* QUIT ends then, idle or not; >= drain_ms */
     const char          *waypoint;      /* "default/waypoint", or NULL */
     const char          *source_files;  /* directory, or NULL */
     cn_identity_kind_t   identity;

@@ -67,7 +67,13 @@ typedef struct {
 
 typedef struct { uint32_t worker; uint32_t reserved; } cn_msg_worker_t;
 
-typedef struct { uint32_t final; uint32_t reserved; } cn_msg_drain_t;
+/* Peers are told to go in the course of time_ms, of which elapsed_ms are over; final: now. */
+typedef struct {
+    uint32_t  final;
+    uint32_t  reserved;
+    uint64_t  elapsed_ms;
+    uint64_t  time_ms;
+} cn_msg_drain_t;
 
 /* Followed by chain, key, roots (PEM) and count trust domains, each NUL-ended. */
 typedef struct {

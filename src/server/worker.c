@@ -5,8 +5,8 @@
  * its upstream side, a place in the slab.  It accepts on the sockets that the guard lets it attend,
  * adopts snapshots between turns, and drains when told.
  *
- * States:  starting --tables and, for HBONE, identity--> serving --DRAIN--> draining --no
- * connections--> exit
+ * States:  starting --tables and, for HBONE, identity--> serving --DRAIN--> draining; the guard
+ * ends it.  A replacement that starts during a drain goes from starting to draining.
  */
 
 #include "server/worker.h"
@@ -57,6 +57,7 @@ struct worker_s {
     cn_timer_t                accept_again;
     bool                      adopting;
     bool                      has_identity;
+    bool                      draining;
     int                       reserve_fd;
     uint64_t                  attends;
     /* requests served when memory was last given back */
@@ -211,7 +212,8 @@ serve_when_ready(worker_t *worker)
     if (worker->env.slot->state == CN_WORKER_STARTING
         && cn_tables_generation(worker->env.tables) > 0)
     {
-        atomic_store(&worker->env.slot->state, CN_WORKER_SERVING);
+        atomic_store(&worker->env.slot->state,
+                     worker->draining ? CN_WORKER_DRAINING : CN_WORKER_SERVING);
         cn_log(CN_LOG_INFO, "worker", "serve: generation=%llu",
                (unsigned long long) cn_tables_generation(worker->env.tables));
     }
@@ -468,14 +470,21 @@ drain(worker_t *worker, const cn_channel_message_t *message)
         return;
     }
 
-    if (!worker->env.draining) {
+    if (worker->env.slot->state != CN_WORKER_DRAINING) {
         cn_log(CN_LOG_INFO, "worker", "drain: connections=%u",
                cn_listeners_connections(worker->listeners));
     }
 
-    worker->env.draining = true;
-    atomic_store(&worker->env.slot->state, CN_WORKER_DRAINING);
-    cn_listeners_drain(worker->listeners, order.final != 0);
+    worker->draining = true;
+    cn_listeners_drain(worker->listeners, order.elapsed_ms, order.time_ms);
+
+    if (order.final != 0) {
+        cn_listeners_drain_final(worker->listeners);
+    }
+
+    if (worker->env.slot->state == CN_WORKER_SERVING) {
+        atomic_store(&worker->env.slot->state, CN_WORKER_DRAINING);
+    }
 }
 
 
@@ -557,10 +566,6 @@ beat(cn_timer_t *timer)
                           memory_order_relaxed);
     atomic_store_explicit(&worker->env.slot->busy_us, stats->busy_us, memory_order_relaxed);
     give_back_memory(worker);
-
-    if (worker->env.draining) {
-        cn_listeners_drain_idle(worker->listeners);
-    }
 
     cn_timer_set(worker->env.loop, timer, HEARTBEAT_MS);
 }
