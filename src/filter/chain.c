@@ -26,7 +26,6 @@ struct cn_chain_state_s {
     bool           paused;
     /* on_request_headers is running: a resume from within needs no task */
     bool           starting;
-    bool           end_told;            /* the filters know that the request is complete */
     bool           responding;          /* the response's head went down */
     bool           response_ended;
     bool           over;
@@ -554,32 +553,47 @@ run_headers(cn_request_t *request, bool end)
 }
 
 
+/*
+ * What was held goes on in the order in which it came.  It is taken out first: another filter may
+ * pause in turn, and then holds it anew behind itself.
+ */
+static void
+pass_held(cn_request_t *request, cn_chain_t *held, uint32_t from)
+{
+    struct cn_chain_state_s  *state = request->chain_state;
+
+    while (held->len > 0 && !state->over && !state->responding) {
+        pass_body(request, cn_chain_pop(held, SIZE_MAX), from);
+    }
+
+    if (held->len > 0 && !state->over) {
+        cn_exchange_consumed(request->downstream, held->len);
+    }
+
+    cn_chain_clear(held);
+}
+
+
 static void
 resume_run(cn_task_t *task)
 {
     struct cn_chain_state_s  *state = CN_CONTAINER_OF(task, struct cn_chain_state_s, resume);
     cn_request_t             *request = state->request;
     uint32_t                  from = state->next;
-    bool                      whole = request->request_ended && state->held.len == 0;
+    cn_chain_t                held = state->held;
+    bool                      end = request->request_ended && held.len == 0
+        && state->trailers == NULL;
 
     if (state->over || state->responding || !state->paused) {
         return;
     }
 
     state->paused = false;
-    run_headers(request, whole && state->trailers == NULL);
+    state->held = (cn_chain_t) { .account = held.account };
+    run_headers(request, end);
+    pass_held(request, &held, from);
 
-    while (state->held.len > 0 && !state->over && !state->responding) {
-        size_t  before = state->held.len;
-
-        pass_body(request, cn_chain_pop(&state->held, SIZE_MAX), from);
-
-        if (state->paused && state->held.len >= before) {
-            break;              /* another filter paused: it holds what came */
-        }
-    }
-
-    if (request->request_ended && !state->over && !state->responding) {
+    if (request->request_ended && !end && !state->over && !state->responding) {
         pass_end(request, state->trailers, from);
     }
 }

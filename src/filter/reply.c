@@ -150,3 +150,19 @@ cn_reply_build(cn_request_t *request, uint16_t status, cn_bytes_t *body)
 
     return result == CN_OK ? head : NULL;
 }
+
+
+void
+cn_request_want_body(cn_request_t *request)
+{
+    cn_message_t  go_on;
+
+    if (!request->head->expect_continue || request->request_ended) {
+        return;
+    }
+
+    request->head->expect_continue = false;
+    cn_message_init(&go_on, request->pool);
+    go_on.status = 100;
+    cn_exchange_send_informational(request->downstream, &go_on);
+}

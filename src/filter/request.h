@@ -99,6 +99,12 @@ const void *cn_request_route_config(const cn_request_t *request, const struct cn
  */
 const cn_chain_t *cn_request_held(const cn_request_t *request);
 
+/*
+ * For a filter that waits for the body before anything went upstream: a client that waits for a 100
+ * (Continue) is told to send, and the upstream is not asked for another.
+ */
+void cn_request_want_body(cn_request_t *request);
+
 /* Goes on behind the filter that paused.  Safe from any event; takes effect in the ready queue. */
 void cn_request_resume(cn_request_t *request);
 

@@ -459,6 +459,7 @@ cn_blocks_service(const cn_blocks_t *blocks, const cn_service_t *service, uint64
         packer.status = CN_ERR_MEMORY;
 
     } else {
+        cn_block_builder_set_owner(packer.builder, blocks);
         pack_service(&packer, service, scratch);
     }
 

@@ -143,4 +143,7 @@ cn_table_string_match_t cn_pack_string_match(const cn_string_match_t *match,
 cn_table_origin_t cn_pack_origin(const cn_origin_t *origin, cn_block_builder_t *builder);
 json_t *cn_print_string_match(const cn_string_match_t *match);
 
+/* The id of the cluster of that name, for a filter that calls it; 0: there is none now. */
+uint32_t cn_pack_cluster(const cn_block_builder_t *builder, cn_bytes_t name);
+
 #endif

@@ -2,7 +2,7 @@
 
 /* pack - what the model's compiler and the modules both write into blocks. */
 
-#include "model/module_config.h"
+#include "model/blocks.h"
 
 
 cn_table_string_match_t
@@ -25,4 +25,13 @@ cn_pack_origin(const cn_origin_t *origin, cn_block_builder_t *builder)
         .line = origin->line,
         .resource = cn_block_add_bytes(builder, cn_bytes_str(origin->resource)),
     };
+}
+
+
+uint32_t
+cn_pack_cluster(const cn_block_builder_t *builder, cn_bytes_t name)
+{
+    const cn_blocks_t  *blocks = cn_block_builder_owner(builder);
+
+    return blocks == NULL ? 0 : cn_ids_find(blocks->ids, CN_BLOCK_CLUSTER, name);
 }

@@ -25,7 +25,22 @@ struct cn_block_builder_s {
     size_t           string_count;
     size_t           root_size;
     cn_status_t      status;            /* the first failure; what follows it is in vain */
+    const void      *owner;
 };
+
+
+void
+cn_block_builder_set_owner(cn_block_builder_t *builder, const void *owner)
+{
+    builder->owner = owner;
+}
+
+
+const void *
+cn_block_builder_owner(const cn_block_builder_t *builder)
+{
+    return builder->owner;
+}
 
 
 /* Where an item of that alignment would start; alignment is a power of two. */

@@ -94,6 +94,13 @@ cn_block_builder_t *cn_block_builder_create(cn_block_kind_t kind, uint64_t id,
     size_t root_size) CN_MUST_USE;
 void cn_block_builder_destroy(cn_block_builder_t *builder);
 
+/*
+ * What whoever makes the block wants to be asked by those who only pack a part of it; the builder
+ * carries it and looks at nothing.  NULL at first.
+ */
+void cn_block_builder_set_owner(cn_block_builder_t *builder, const void *owner);
+const void *cn_block_builder_owner(const cn_block_builder_t *builder);
+
 /* The root, until the next add. */
 void *cn_block_builder_root(cn_block_builder_t *builder);
 
