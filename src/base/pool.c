@@ -166,6 +166,7 @@ cn_account_charge(cn_account_t *account, size_t len)
 {
     for (cn_account_t *at = account; at != NULL; at = at->parent) {
         if (len > SIZE_MAX - at->used || (at->limit != 0 && at->used + len > at->limit)) {
+            at->over = true;
             return CN_ERR_LIMIT;
         }
     }

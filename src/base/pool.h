@@ -19,6 +19,7 @@ struct cn_account_s {
     size_t         used;        /* bytes held now, capacities and not lengths */
     size_t         limit;       /* 0: none */
     size_t         peak;
+    bool           over;        /* a charge was refused because of this limit */
 };
 
 /*

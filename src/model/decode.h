@@ -12,11 +12,13 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#define CN_DECODE_DEPTH_MAX  48         /* messages within messages */
+#define CN_DECODE_DEPTH_MAX   48                            /* messages within messages */
+#define CN_DECODE_MEMORY_MAX  ((size_t) 256 * 1024 * 1024)  /* of one, decoded */
 
 /*
- * The message in read->pool, its octets too.  NULL: not of that type, nested too deep, or with
- * fields that are not implemented; reported at `field`, read->errors grows.
+ * The message in read->pool, its octets too.  NULL: not of that type, nested too deep, with fields
+ * that are not implemented, or one that takes more memory than 16 times its octets and 1 MiB, or
+ * than CN_DECODE_MEMORY_MAX; reported at `field`, read->errors grows.
  */
 void *cn_decode(cn_read_t *read, const ProtobufCMessageDescriptor *type, cn_bytes_t bytes,
     const char *field);

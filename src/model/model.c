@@ -17,21 +17,23 @@
 cn_model_t *
 cn_model_create(void)
 {
-    cn_pool_t   *pool = cn_pool_create(POOL_FIRST, NULL);
-    cn_model_t  *model;
+    cn_model_t  *model = cn_alloc_zero(sizeof(*model));
+    cn_pool_t   *pool;
 
-    if (pool == NULL) {
+    if (model == NULL) {
         return NULL;
     }
 
-    model = cn_pool_alloc_zero(pool, sizeof(*model));
+    model->account.limit = CN_MODEL_MEMORY_MAX;
+    pool = cn_pool_create(POOL_FIRST, &model->account);
 
-    if (model == NULL) {
-        cn_pool_destroy(pool);
+    if (pool == NULL) {
+        cn_free(model);
         return NULL;
     }
 
     *model = (cn_model_t) {
+        .account = model->account,
         .pool = pool,
         .cluster_domain = CN_BYTES("cluster.local"),
         .cluster_id = CN_BYTES("Kubernetes"),
@@ -50,8 +52,23 @@ void
 cn_model_destroy(cn_model_t *model)
 {
     if (model != NULL) {
-        cn_pool_destroy(model->pool);       /* the model lies in it */
+        cn_pool_destroy(model->pool);
+        cn_free(model);
     }
+}
+
+
+cn_status_t
+cn_model_check_memory(const cn_model_t *model, cn_report_t *report)
+{
+    if (!model->account.over) {
+        return CN_OK;
+    }
+
+    cn_report_add(report, CN_REPORT_ERROR, NULL, "", "", "the configuration takes more than "
+                  "%zu MiB of memory", model->account.limit >> 20);
+
+    return CN_ERR_LIMIT;
 }
 
 

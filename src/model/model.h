@@ -160,8 +160,12 @@ typedef struct {
     cn_bytes_t  service_host;
 } cn_pin_t;
 
+/* What one model may take: a configuration that needs more is a mistake or an attack. */
+#define CN_MODEL_MEMORY_MAX  ((size_t) 1024 * 1024 * 1024)
+
 typedef struct {
-    cn_pool_t   *pool;              /* owns all */
+    cn_account_t account;           /* of the pool; over: what is in it is not all */
+    cn_pool_t   *pool;              /* owns all below */
     cn_bytes_t   waypoint;
     cn_bytes_t   name_space;
     cn_bytes_t   cluster_domain;
@@ -181,6 +185,12 @@ typedef struct {
  */
 cn_model_t *cn_model_create(void) CN_MUST_USE;
 void cn_model_destroy(cn_model_t *model);
+
+/*
+ * Whether all that was read had room in the model; CN_ERR_LIMIT: reported, and the model must not
+ * be used, since what did not fit may be what restricts.
+ */
+cn_status_t cn_model_check_memory(const cn_model_t *model, cn_report_t *report) CN_MUST_USE;
 
 /*
  * Fills what every route, cluster and chain has when nothing is said: istiod's defaults (retry 2,

@@ -454,6 +454,11 @@ cn_istio_read(const cn_source_config_t *config, cn_istio_state_t **state, cn_rep
 
     istio.pool = istio.model->pool;
     status = read_all(&istio);
+
+    if (cn_model_check_memory(istio.model, report) != CN_OK) {
+        status = CN_ERR_LIMIT;
+    }
+
     next = status == CN_OK ? state_of(&istio) : NULL;
 
     if (next == NULL) {

@@ -95,6 +95,8 @@ read_push(cn_xds_t *xds, const push_t *push)
     const Cairn__DiscoveryResponse  *response;
     cn_bytes_t                       content;
 
+    xds->read.resource = NULL;
+
     if (!read_file(xds, push->file, true, &content)) {
         return;
     }
@@ -287,6 +289,8 @@ read_all(cn_xds_t *xds)
         read_push(xds, &pushes[i]);
     }
 
+    xds->read.resource = NULL;
+
     if (xds->model->services.count == 0) {
         cn_read_error(&xds->read, NULL, "lds.pb", "has no service");
         return CN_ERR_NOT_FOUND;
@@ -322,6 +326,10 @@ cn_xds_read_directory(const cn_source_config_t *config, cn_report_t *report, cn_
     xds.pool = xds.model->pool;
     xds.read = (cn_read_t) { .pool = xds.pool, .report = report, .model = xds.model };
     status = read_all(&xds);
+
+    if (cn_model_check_memory(xds.model, report) != CN_OK) {
+        status = CN_ERR_LIMIT;
+    }
 
     if (status != CN_OK) {
         cn_model_destroy(xds.model);

@@ -7,11 +7,6 @@
 
 #include "istio.h"
 
-#include "authz/authz_config.h"
-#include "model/decode.h"
-
-#include "rbac.pb-c.h"
-
 #include <sys/stat.h>
 
 #define RECORDED  "t/unit/modules/recorded/"
@@ -310,71 +305,6 @@ a_policy_before_all_chains_refuses_all(void **state)
 }
 
 
-static void
-what_is_not_known_in_a_message_is_refused(void **state)
-{
-    static const struct { const char *name; cn_bytes_t bytes; const char *line; } cases[] = {
-        { "not protobuf", CN_BYTES_INIT("\xff\xff"), "error: f: is no Permission" },
-        { "cut short", CN_BYTES_INIT("\x0a\x05\x0a"), "error: f: is no Permission" },
-        { "a group", CN_BYTES_INIT("\x0b"), "error: f: is no Permission" },
-        { "an unknown field", CN_BYTES_INIT("\x98\x06\x01"),
-          "error: f: field 99 of Permission is not implemented" },
-        { "a known field that is not implemented", CN_BYTES_INIT("\x6a\x00"),
-          "error: f.uri_template: is not implemented" },
-        { "one in a message in it", CN_BYTES_INIT("\x42\x02\x2a\x00"),
-          "error: f.not_rule.destination_ip: is not implemented" },
-    };
-
-    (void) state;
-
-    for (size_t i = 0; i < CN_COUNT_OF(cases); i++) {
-        cn_pool_t   *pool = cn_pool_create(4096, NULL);
-        cn_read_t    read = { .pool = pool, .report = cn_report_create(pool) };
-        cn_bytes_t   copy = unit_copy(cases[i].bytes);
-        const char  *line;
-
-        unit_check(cn_decode(&read, &cairn__permission__descriptor, copy, "f") == NULL,
-                   cases[i].name);
-        unit_check(read.report->entries.count == 1, cases[i].name);
-        line = cn_report_line(read.report->entries.items, pool);
-
-        if (strcmp(line, cases[i].line) != 0) {
-            print_error("%s\n", line);
-        }
-
-        unit_check(strcmp(line, cases[i].line) == 0, cases[i].name);
-        unit_free(copy);
-        cn_pool_destroy(pool);
-    }
-}
-
-
-/* not_rule in not_rule in not_rule ... */
-static void
-depth_is_bounded(void **state)
-{
-    uint8_t      octets[2 * 4096];
-    size_t       at = sizeof(octets);
-    cn_pool_t   *pool = cn_pool_create(4096, NULL);
-    cn_read_t    read = { .pool = pool, .report = cn_report_create(pool) };
-
-    (void) state;
-
-    for (unsigned depth = 0; depth < 60; depth++) {
-        size_t  len = sizeof(octets) - at;
-
-        octets[--at] = (uint8_t) len;
-        octets[--at] = 0x42;
-    }
-
-    assert_null(cn_decode(&read, &cairn__permission__descriptor,
-                          cn_bytes(octets + at, sizeof(octets) - at), "f"));
-    assert_non_null(cn_decode(&read, &cairn__permission__descriptor,
-                              cn_bytes(octets + sizeof(octets) - 80, 80), "f"));
-    cn_pool_destroy(pool);
-}
-
-
 int
 main(void)
 {
@@ -382,8 +312,6 @@ main(void)
         cmocka_unit_test(recorded_xds_and_its_resources_are_one_model),
         cmocka_unit_test(damaged_pushes_do_no_harm),
         cmocka_unit_test(a_policy_before_all_chains_refuses_all),
-        cmocka_unit_test(what_is_not_known_in_a_message_is_refused),
-        cmocka_unit_test(depth_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
