@@ -2,8 +2,9 @@
 
 /*
  * listener - which service is this?  Takes accepted connections, of the HBONE port or a plain one,
- * and carries each up its ladder to the filter chain.  HBONE: tcp > tls > h2 > tunnel > h1; the
- * CONNECT authority picks the service.  Plain: tcp > h1; the Host picks it, request by request.
+ * and carries each up its ladder to the filter chain.  HBONE: tcp > tls > h2 > tunnel > h1 or h2;
+ * the CONNECT authority picks the service.  Plain: tcp > h1 or h2; the Host picks it, request by
+ * request.  Which of the two is spoken is told by the first octets.
  */
 
 #ifndef CN_FILTER_LISTENER_H

@@ -121,6 +121,24 @@ cn_stream_set_owner(cn_stream_t *stream, const cn_stream_events_t *events, void 
     stream->owner = owner;
 }
 
+/*
+ * Raises again what another owner has heard, for the one that has taken over: within an event of
+ * this stream only, octets before the end.
+ */
+static inline void
+cn_stream_replay(cn_stream_t *stream, cn_slice_t *data)
+{
+    stream->events->on_data(stream->owner, data);
+}
+
+static inline void
+cn_stream_replay_end(cn_stream_t *stream)
+{
+    if (stream->events->on_ended != NULL) {
+        stream->events->on_ended(stream->owner);
+    }
+}
+
 /* Takes the slice.  After end or close it is dropped. */
 static inline void
 cn_stream_write(cn_stream_t *stream, cn_slice_t data)

@@ -34,6 +34,7 @@ use Test::Cairn::CA qw(identity_files spiffe_id root_file);
 use Test::Cairn::Daemon ();
 use Test::Cairn::H2 qw(h2_frame);
 use Test::Cairn::HBONE ();
+use Test::Cairn::HTTP2 ();
 use Test::Cairn::HTTP1 qw(http1_request http1_chunked);
 use Test::Cairn::Mesh ();
 use Test::Cairn::Request qw(parse_request);
@@ -290,19 +291,33 @@ sub host_of {
     return "$to:" . $self->{mesh}->service($to)->{ports}[0]{port};
 }
 
-# client_for(REQUEST): the HTTP/1.1 client that a parsed request asks for.
+# client_for(REQUEST): the HTTP client that a parsed request asks for.
 sub client_for {
     my ($self, $request) = @_;
 
     my %keep = defined $request->{keep} ? (keep => $request->{keep}) : ();
 
+    return Test::Cairn::HTTP2->new($self->channel_for($request), %keep)
+        if $request->{version} eq '2';
+
     return $self->plain(from => $request->{from}, %keep) if !defined $request->{as};
     return $self->tunnel(Test::Cairn::Request::who_of($request))->http(%keep);
+}
+
+# A byte channel to where a parsed request goes.
+sub channel_for {
+    my ($self, $request) = @_;
+
+    return $self->tunnel(Test::Cairn::Request::who_of($request)) if defined $request->{as};
+    return $self->plain(from => $request->{from})->channel;
 }
 
 # send_request(HTTP CLIENT, REQUEST): sends a parsed request, without waiting.
 sub send_request {
     my ($self, $http, $request) = @_;
+
+    return Test::Cairn::Request::send_h2($http, $request, $self->host_of($request->{to}))
+        if $http->isa('Test::Cairn::HTTP2');
 
     my $bytes = Test::Cairn::Request::bytes_of($request, $self->host_of($request->{to}));
 

@@ -162,7 +162,7 @@ sub note {
     $self->{record}->({
         %{ $self->{about} }, event => $event,
         method => $message->{method}, target => $message->{target},
-        version => $message->{version}, headers => $message->{headers},
+        version => $self->{version} // $message->{version}, headers => $message->{headers},
         trailers => $message->{trailers}, body_length => $message->{length} // 0,
         body_sha256 => $message->{sha256}, body => substr($body, 0, $KEPT_IN_RECORD), %more
     });

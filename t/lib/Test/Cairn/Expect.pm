@@ -140,13 +140,13 @@ sub check_tunnel {
 }
 
 # check_seen(RECORD, TEXT): a request that an upstream has recorded; the first line is [POD] METHOD
-# TARGET [HTTP/1.1].
+# TARGET [HTTP/1.1 or HTTP/2].
 sub check_seen {
     my ($seen, $text) = @_;
 
     my ($first, $lines, $body) = lines_of($text);
     my ($pod, $method, $target, $version) =
-        $first =~ m{^(?:([a-z]\S*)\s+)?([A-Z]+)\s+(\S+)(?:\s+(HTTP/1\.\d))?$}
+        $first =~ m{^(?:([a-z]\S*)\s+)?([A-Z]+)\s+(\S+)(?:\s+(HTTP/\S+))?$}
         or croak "not a request that an upstream may see: $first";
 
     Test::More::is($seen->{pod}, $pod, "$pod is asked") if defined $pod;

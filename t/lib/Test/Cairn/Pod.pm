@@ -22,7 +22,7 @@ use Test::Cairn::Util qw(lines_from spawn_child kill_child test_dir wait_for);
 my $JSON = JSON::PP->new->latin1;
 my %KNOWN = map { $_ => 1 } qw(
     ip port ports identity hbone plain client program connect settings window goaway_after
-    any_authority labels namespace service_account annotations ready uid manifest
+    any_authority h2_settings h2_window labels namespace service_account annotations ready uid manifest
 );
 
 
@@ -147,6 +147,7 @@ sub program {
 sub open_connections { return $_[0]->command({})->{connections} }
 sub open_tunnels { return $_[0]->command({})->{tunnels} }
 sub goaway { return $_[0]->command({ goaway => 1 }) }
+sub inner_goaway { return $_[0]->command({ inner_goaway => 1 }) }
 sub abort_connections { return $_[0]->command({ abort => 1 }) }
 
 

@@ -23,7 +23,7 @@ use Test::Cairn::HTTP1 qw(http1_request);
 
 our @EXPORT_OK = qw(parse_request split_items unescape);
 
-my %OPTION = map { $_ => 1 } qw(size chunked seconds keep window);
+my %OPTION = map { $_ => 1 } qw(size chunked seconds keep window trailer);
 
 
 # Items of a section are separated by lines of ~~~.
@@ -45,7 +45,7 @@ sub unescape {
 }
 
 # parse_request(TEXT): { as, to, from, method, target, version, headers, body, size, chunked,
-# seconds }; a method of RAW has its bytes in body.
+# seconds, trailer }; a method of RAW has its bytes in body.
 sub parse_request {
     my ($text) = @_;
 
@@ -100,6 +100,21 @@ sub bytes_of {
 
     return $request->{body} if $request->{method} eq 'RAW';
     return http1_request($request->{method}, $request->{target}, %{$request}, host => $host);
+}
+
+# send_h2(HTTP2 CLIENT, REQUEST, HOST): sends it on a stream of its own.
+sub send_h2 {
+    my ($http, $request, $host) = @_;
+
+    my @trailers = map { [split /:\s*/, $_, 2] } grep { defined } $request->{trailer};
+
+    $http->send(
+        $request->{method}, $request->{target}, headers => $request->{headers}, host => $host,
+        body => $request->{body}, open => defined $request->{size},
+        @trailers ? (trailers => \@trailers) : ()
+    );
+    $http->send_body($request->{size}) if defined $request->{size};
+    return;
 }
 
 # The methods to which bytes_of() will be answered.

@@ -21,6 +21,7 @@ use JSON::PP ();
 use Test::Cairn::Behaviour ();
 use Test::Cairn::H2 ();
 use Test::Cairn::Socket ();
+use Test::Cairn::UpstreamH2 ();
 use Test::Cairn::Util qw(now);
 
 my $JSON = JSON::PP->new->latin1->canonical;
@@ -149,6 +150,11 @@ sub command {
         $connection->settle;
     }
 
+    for my $connection ($command->{inner_goaway} ? @connections : ()) {
+        $_->goaway for values %{ $connection->{sessions} };
+        $connection->settle;
+    }
+
     if ($command->{abort}) {
         $_->abort for @connections;
     }
@@ -159,8 +165,8 @@ sub command {
 }
 
 
-# A connection to the pod. Its sessions are the HTTP/1.1 sessions in it, by stream; a plain one has
-# the session 0 only.
+# A connection to the pod. Its sessions are those in it, by stream; a plain one has the session 0
+# only. What the client says first makes one of HTTP/1.1 or HTTP/2.
 package Test::Cairn::Upstream::Connection;
 
 use strict;
@@ -238,7 +244,7 @@ sub session {
 
     my $pipe = bless { connection => $self, stream => $stream }, 'Test::Cairn::Upstream::Pipe';
 
-    return Test::Cairn::Behaviour->new(
+    return Test::Cairn::Upstream::Session->new(
         pipe => $pipe, pod => $self->{loop}{pod}, counter => \$self->{loop}{requests},
         record => sub { $self->{loop}->record($_[0]) }, about => { %{ $self->about }, %{$about} }
     );
@@ -412,6 +418,54 @@ sub on_connect {
         $self->{h2}->goaway;
     }
     return;
+}
+
+
+# A session of which nothing is known until its first bytes have come.
+package Test::Cairn::Upstream::Session;
+
+use strict;
+use warnings;
+
+my $PREFACE = 'PRI * HTTP/2';
+
+sub new {
+    my ($class, %option) = @_;
+
+    return bless { option => \%option, pipe => $option{pipe}, in => '', done => 0 }, $class;
+}
+
+sub feed {
+    my ($self, $bytes, $end) = @_;
+
+    my $session = $self->{session};
+
+    if (!$session) {
+        $self->{in} .= $bytes;
+        $bytes = $self->{in};
+        return if !$end && length $bytes < length $PREFACE && index($PREFACE, $bytes) == 0;
+
+        my $kind = index($bytes, $PREFACE) == 0 ? 'Test::Cairn::UpstreamH2'
+            : 'Test::Cairn::Behaviour';
+        $session = $self->{session} = $kind->new(%{ $self->{option} });
+    }
+
+    $session->feed($bytes, $end);
+    $self->{done} = $session->{done};
+    return;
+}
+
+# Whatever else is asked of it, the session answers.
+for my $name (qw(drained gone goaway)) {
+    no strict 'refs';
+    *{$name} = sub {
+        my ($self, @arguments) = @_;
+
+        $self->{session}->$name(@arguments)
+            if $self->{session} && $self->{session}->can($name);
+        $self->{done} = 1 if $name eq 'gone' || ($self->{session} && $self->{session}{done});
+        return;
+    };
 }
 
 
