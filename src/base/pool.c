@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * pool - the heap, accounts, block free lists, pools.
+ * pool - the heap, accounts, pools.
  *
  *   pool --> chunk (current) --> chunk --> ... --> first chunk, which holds the pool itself
  *            [next|size| used ... pos      end]
  *
  * A chunk is a block.  What does not fit the next chunk gets one of its own, linked behind the
- * current one, so that the current one's room stays in use.  Under AddressSanitizer there are no
- * free lists, and the unused part of a chunk and a gap after each item are poisoned, so that it
- * sees an overrun inside a pool as it does on the heap.
+ * current one, so that the current one's room stays in use.  Under AddressSanitizer the unused part
+ * of a chunk and a gap after each item are poisoned, so that it sees an overrun inside a pool as it
+ * does on the heap.
  */
 
 #include "base/pool.h"
+#include "base/block.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,28 +40,11 @@
 #define CUT(gap, room)      (gap)
 #endif
 
-/* Each allocation must reach the heap for the sanitizer, or for fault injection, to see it. */
-#if defined(CN_POOL_ASAN) || defined(CN_FAIL_ALLOC)
-#define FREE_LISTS  0
-#else
-#define FREE_LISTS  1
-#endif
-
-#define BLOCK_MIN_SHIFT   8                     /* classes: 256 << i, and the slack */
-#define BLOCK_CLASSES     9                     /* up to 64 KiB */
-#define BLOCK_SLACK       32                    /* so that 2^n bytes and a head fit one class */
-#define FREE_BYTES_MAX    (2u * 1024 * 1024)    /* what the free lists of a process may hold */
-
 #define CHUNK_MAX         65536
 #define ALIGNMENT         16
 
-typedef struct free_block_s free_block_t;
 typedef struct chunk_s chunk_t;
 typedef struct cleanup_s cleanup_t;
-
-struct free_block_s {
-    free_block_t  *next;
-};
 
 struct chunk_s {
     chunk_t  *next;
@@ -84,12 +68,6 @@ struct cn_pool_s {
 };
 
 _Static_assert(sizeof(chunk_t) % ALIGNMENT == 0, "items after a chunk's head are aligned");
-
-#if FREE_LISTS
-static free_block_t  *free_blocks[BLOCK_CLASSES];
-static size_t         free_bytes;
-#endif
-
 
 #ifdef CN_FAIL_ALLOC
 
@@ -191,92 +169,6 @@ cn_account_release(cn_account_t *account, size_t len)
         at->used -= len;
     }
 }
-
-
-#if FREE_LISTS
-
-/* The smallest class that holds size; BLOCK_CLASSES when none does. */
-static unsigned
-block_class(size_t size)
-{
-    if (size <= ((size_t) 1 << BLOCK_MIN_SHIFT) + BLOCK_SLACK) {
-        return 0;
-    }
-
-    if (size > CHUNK_MAX + BLOCK_SLACK) {
-        return BLOCK_CLASSES;
-    }
-
-    return 64u - (unsigned) __builtin_clzll(size - BLOCK_SLACK - 1) - BLOCK_MIN_SHIFT;
-}
-
-
-static size_t
-class_size(unsigned class)
-{
-    return ((size_t) 1 << (BLOCK_MIN_SHIFT + class)) + BLOCK_SLACK;
-}
-
-
-void *
-cn_block_get(size_t *size)
-{
-    unsigned       class = block_class(*size);
-    free_block_t  *block;
-
-    if (class == BLOCK_CLASSES) {
-        return cn_alloc(*size);
-    }
-
-    *size = class_size(class);
-    block = free_blocks[class];
-
-    if (block == NULL) {
-        return cn_alloc(*size);
-    }
-
-    free_blocks[class] = block->next;
-    free_bytes -= *size;
-
-    return block;
-}
-
-
-void
-cn_block_put(void *ptr, size_t size)
-{
-    unsigned       class = block_class(size);
-    free_block_t  *block = ptr;
-
-    if (block == NULL || class == BLOCK_CLASSES
-        || free_bytes + class_size(class) > FREE_BYTES_MAX)
-    {
-        cn_free(block);
-        return;
-    }
-
-    block->next = free_blocks[class];
-    free_blocks[class] = block;
-    free_bytes += class_size(class);
-}
-
-#else
-
-void *
-cn_block_get(size_t *size)
-{
-    return cn_alloc(*size);
-}
-
-
-void
-cn_block_put(void *block, size_t size)
-{
-    (void) size;
-    cn_free(block);
-}
-
-#endif
 
 
 /* A charged chunk whose room is poisoned; NULL when memory or the budget is spent. */

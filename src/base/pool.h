@@ -35,15 +35,6 @@ void *cn_alloc_zero(size_t size) CN_MUST_USE;
 void *cn_realloc(void *ptr, size_t size) CN_MUST_USE;
 void cn_free(void *ptr);
 
-/*
- * Blocks up to 64 KiB come from free lists of the process, so that what comes and goes with every
- * request costs no call of the heap.  *size: in, what is needed; out, what the block holds (at
- * least that; under AddressSanitizer exactly that).  NULL when memory is spent.  cn_block_put()
- * wants either size back.
- */
-void *cn_block_get(size_t *size) CN_MUST_USE;
-void cn_block_put(void *block, size_t size);
-
 #ifdef CN_FAIL_ALLOC
 /* Fault injection: the at-th allocation from now on (1 is the next) fails, once.  0: none. */
 void cn_alloc_fail_at(size_t at);
@@ -58,7 +49,7 @@ typedef struct cn_pool_s cn_pool_t;
 /*
  * first_size: bytes of the first chunk, itself included; later chunks double up to 64 KiB.
  * account may be NULL; it outlives the pool.  NULL when memory or the account's budget is spent.
- * Small chunks come from a free list of the process.
+ * Chunks are blocks (base/block.h).
  */
 cn_pool_t *cn_pool_create(size_t first_size, cn_account_t *account) CN_MUST_USE;
 

@@ -9,6 +9,7 @@
  */
 
 #include "base/slice.h"
+#include "base/block.h"
 
 #define RING_MIN    8               /* slices */
 #define APPEND_MIN  2048            /* bytes of the first buffer that append makes; then doubled */

@@ -11,6 +11,7 @@
 
 #include "server/worker.h"
 
+#include "base/block.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "event/channel.h"
@@ -566,6 +567,7 @@ beat(cn_timer_t *timer)
                           memory_order_relaxed);
     atomic_store_explicit(&worker->env.slot->busy_us, stats->busy_us, memory_order_relaxed);
     give_back_memory(worker);
+    cn_block_trim();
 
     cn_timer_set(worker->env.loop, timer, HEARTBEAT_MS);
 }

@@ -4,7 +4,8 @@
 
 #define CN_FAIL_ALLOC
 
-/* its own copy, with the fault injection in it; the archive's stays out of the link */
+/* own copies, with the fault injection in them; the archive's stay out of the link */
+#include "base/block.c"
 #include "base/pool.c"
 
 #include "unit.h"

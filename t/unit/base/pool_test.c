@@ -93,52 +93,6 @@ a_charge_that_would_wrap_is_refused(void **state)
 
 
 static void
-a_block_holds_what_was_asked_at_every_size(void **state)
-{
-    (void) state;
-
-    /* twice, so that the second time blocks come back from the free lists */
-    for (unsigned round = 0; round < 2; round++) {
-        for (size_t size = 1; size < 200000; size += size / 3 + 1) {
-            size_t    held = size;
-            uint8_t  *block = cn_block_get(&held);
-
-            assert_non_null(block);
-            assert_true(held >= size);
-            assert_true(held <= 2 * size + 288);
-            memset(block, 0xa5, held);
-            cn_block_put(block, round == 0 ? size : held);
-        }
-    }
-}
-
-
-static void
-blocks_in_use_do_not_overlap(void **state)
-{
-    uint8_t  *blocks[64];
-    size_t    sizes[64];
-
-    (void) state;
-
-    for (unsigned round = 0; round < 4; round++) {
-        for (size_t i = 0; i < 64; i++) {
-            sizes[i] = 100 * (i + 1);
-            blocks[i] = cn_block_get(&sizes[i]);
-            assert_non_null(blocks[i]);
-            memset(blocks[i], (int) i, sizes[i]);
-        }
-
-        for (size_t i = 0; i < 64; i++) {
-            assert_int_equal(blocks[i][0], i);
-            assert_int_equal(blocks[i][sizes[i] - 1], i);
-            cn_block_put(blocks[i], sizes[i]);
-        }
-    }
-}
-
-
-static void
 items_are_aligned_and_apart(void **state)
 {
     cn_account_t  account = { .limit = 0 };
@@ -323,8 +277,6 @@ main(void)
         cmocka_unit_test(the_heap_gives_even_nothing_a_place),
         cmocka_unit_test(an_account_charges_its_parents_or_nobody),
         cmocka_unit_test(a_charge_that_would_wrap_is_refused),
-        cmocka_unit_test(a_block_holds_what_was_asked_at_every_size),
-        cmocka_unit_test(blocks_in_use_do_not_overlap),
         cmocka_unit_test(items_are_aligned_and_apart),
         cmocka_unit_test(zeroed_items_are_zero_in_used_memory),
         cmocka_unit_test(a_large_item_leaves_the_current_chunk_in_use),
