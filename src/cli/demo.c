@@ -17,7 +17,6 @@
 #include "event/signal.h"
 #include "stream/tcp.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -62,7 +61,6 @@ typedef struct {
     uint64_t           requests, allowed, denied, failed;
     cn_demo_counts_t   told;
     uint64_t           told_requests;
-    time_t             changed;             /* newest change of the resources */
     int                code;
 } demo_t;
 
@@ -441,31 +439,6 @@ count_reloads(const demo_t *demo)
 }
 
 
-static time_t
-newest_change(const char *directory)
-{
-    DIR            *dir = opendir(directory);
-    struct dirent  *entry;
-    time_t          newest = 0;
-
-    if (dir == NULL) {
-        return 0;
-    }
-
-    while ((entry = readdir(dir)) != NULL) {
-        struct stat  info;
-
-        if (fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && info.st_mtime > newest) {
-            newest = info.st_mtime;
-        }
-    }
-
-    closedir(dir);
-
-    return newest;
-}
-
-
 static void
 tell_line(demo_t *demo)
 {
@@ -503,14 +476,8 @@ tell(cn_timer_t *timer)
 {
     demo_t    *demo = CN_CONTAINER_OF(timer, demo_t, tell);
     uint64_t   age_ms = cn_clock_ms() - demo->started_ms;
-    time_t     changed = newest_change(demo->resources);
 
     cn_timer_set(demo->mesh.loop, timer, TELL_MS);
-
-    if (changed > demo->changed) {
-        demo->changed = changed;
-        kill(demo->waypoint, SIGHUP);
-    }
 
     if (demo->up) {
         tell_line(demo);
@@ -663,7 +630,6 @@ find_places(demo_t *demo, const cn_cli_options_t *options)
     snprintf(demo->bootstrap, sizeof(demo->bootstrap), "%s/cairn.yaml", demo->directory);
     snprintf(demo->error_log, sizeof(demo->error_log), "%s/error.log", demo->directory);
     unlink(demo->error_log);
-    demo->changed = newest_change(demo->resources);
 
     return true;
 }

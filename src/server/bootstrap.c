@@ -371,7 +371,6 @@ read_source(reader_t *reader, cn_doc_t *root)
 {
     cn_doc_t  *source = cn_doc_get(root, "source");
     cn_doc_t  *watch = cn_doc_get(source, "watch");
-    bool       watched;
 
     read_path(reader, source, "files", "source.files", &reader->out->source_files);
 
@@ -380,7 +379,7 @@ read_source(reader_t *reader, cn_doc_t *root)
               "source.files (istiod is not there yet)");
     }
 
-    if (watch != NULL && cn_doc_bool(watch, &watched) != CN_OK) {
+    if (watch != NULL && cn_doc_bool(watch, &reader->out->source_watch) != CN_OK) {
         wrong(reader, watch, "source.watch", "true or false");
     }
 }
@@ -459,6 +458,7 @@ set_defaults(reader_t *reader)
     out->log_level = CN_LOG_INFO;
     out->access_log_path = "stdout";
     out->pid_path = resolve(reader, "cairn.pid");
+    out->source_watch = true;
     out->drain_ms = 45000;
     out->drain_deadline_ms = out->drain_ms;
     out->trust_domain = "cluster.local";

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t             drain_deadline_ms; /* QUIT ends then, idle or not; >= drain_ms */
     const char          *waypoint;      /* "default/waypoint", or NULL */
     const char          *source_files;  /* directory, or NULL */
+    bool                 source_watch;  /* read anew when it changes */
     cn_identity_kind_t   identity;
     const char          *trust_domain;
     cn_array_t           trust_aliases; /* cn_bytes_t */

@@ -13,6 +13,7 @@
 
 #include "admin/admin.h"
 #include "base/clock.h"
+#include "event/changes.h"
 #include "event/signal.h"
 #include "filter/module.h"
 #include "server/loader.h"
@@ -64,6 +65,7 @@ struct master_s {
     socket_t               sockets[SOCKETS_MAX];
     size_t                 socket_count;
     cn_loader_t           *loader;
+    cn_changes_t          *changes;
     cn_tables_t           *tables;
     cn_task_t              adopt;
     cn_timer_t             adoption;
@@ -553,6 +555,37 @@ reload(master_t *master)
 
 
 static void
+source_changed(void *owner)
+{
+    master_t  *master = owner;
+
+    cn_log(CN_LOG_INFO, "master", "reload: changed=%s", master->bootstrap->source_files);
+    master->reload_ms = cn_clock_ms();
+    cn_loader_start(master->loader);
+}
+
+
+/* Without the watch a reload still comes by HUP. */
+static void
+watch_source(master_t *master)
+{
+    const cn_bootstrap_t  *bootstrap = master->bootstrap;
+
+    if (!bootstrap->source_watch || bootstrap->source_files == NULL) {
+        return;
+    }
+
+    master->changes = cn_changes_open(master->loop, bootstrap->source_files, cn_istio_is_watched,
+                                      source_changed, master);
+
+    if (master->changes == NULL) {
+        cn_log(CN_LOG_WARN, "master", "watch source: path=%s reason=\"%s\"",
+               bootstrap->source_files, strerror(errno));
+    }
+}
+
+
+static void
 guard_message(void *owner, cn_channel_message_t *message)
 {
     master_t  *master = owner;
@@ -715,6 +748,7 @@ cn_master_main(const cn_bootstrap_t *bootstrap)
         return 1;
     }
 
+    watch_source(&master);              /* before the reading: nothing is missed between */
     master.reload_ms = cn_clock_ms();
     cn_loader_start(master.loader);
     refresh_identity(&master);

@@ -34,6 +34,12 @@ cn_status_t cn_istio_read(const cn_source_config_t *config, cn_istio_state_t **s
 void cn_istio_state_destroy(cn_istio_state_t *state);
 
 /*
+ * Whether a change of that name in the directory is one of its configuration: a file that is read,
+ * or the link behind which a mounted ConfigMap changes all of its files at once.
+ */
+bool cn_istio_is_watched(const char *name);
+
+/*
  * Reads lds.pb, cds.pb, eds.pb (and workload files if present) of a recorded push.  As above,
  * without a state.
  */

@@ -507,6 +507,13 @@ is_resource_file(const char *file)
 }
 
 
+bool
+cn_istio_is_watched(const char *name)
+{
+    return is_resource_file(name) || strcmp(name, "..data") == 0;
+}
+
+
 /* Octet order, whatever the locale says. */
 static int
 compare_names(const void *a, const void *b)

@@ -76,7 +76,7 @@ sub defaults {
         access_log => { path => "$dir/access.log", format => 'istio' },
         pid => "$dir/cairn.pid",
         drain_time => '0s',
-        source => { files => "$dir/resources" },
+        source => { files => "$dir/resources", watch => 'no' },
         identity => { files => {
             certificate => $files->{certificate}, key => $files->{key}, root => $files->{root}
         } },
