@@ -146,10 +146,32 @@ read_filter(cn_xds_t *xds, const Cairn__Filter *filter, const cn_service_t *serv
 
 
 static void
-read_chain(cn_xds_t *xds, const Cairn__FilterChain *message, const cn_xds_name_t *name)
+read_chain_filters(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
+    bool with_filters, cn_chain_config_t *chain)
+{
+    const Cairn__FilterChain  *message = cn_decode(&xds->read, &cairn__filter_chain__descriptor,
+                                                   value, "filter_chain");
+
+    if (message == NULL) {
+        return;
+    }
+
+    if (message->transport_socket != NULL) {
+        cn_read_error(&xds->read, NULL, "transport_socket", "is not implemented");
+    }
+
+    for (size_t i = 0; i < message->n_filters; i++) {
+        read_filter(xds, message->filters[i], service, with_filters, chain);
+    }
+}
+
+
+/* A chain that cannot be read is there all the same: refused, and so is the port's other half. */
+static void
+read_chain(cn_xds_t *xds, cn_bytes_t value, cn_bytes_t full_name, const cn_xds_name_t *name)
 {
     size_t              errors = xds->read.errors;
-    cn_service_t       *service = get_service(xds, name->host, cn_decoded(message->name));
+    cn_service_t       *service = get_service(xds, name->host, full_name);
     cn_chain_config_t  *chain = service == NULL ? NULL : chain_of_port(service, name->port);
     bool                second = chain != NULL;
 
@@ -166,16 +188,14 @@ read_chain(cn_xds_t *xds, const Cairn__FilterChain *message, const cn_xds_name_t
 
         cn_chain_defaults(chain, xds->pool);
         chain->port = name->port;
-        chain->name = cn_decoded(message->name);
+        chain->name = full_name;
         chain->protocol = name->is_http ? CN_PROTOCOL_HTTP : CN_PROTOCOL_TCP;
 
     } else {
         chain->protocol = CN_PROTOCOL_AUTO;
     }
 
-    for (size_t i = 0; i < message->n_filters; i++) {
-        read_filter(xds, message->filters[i], service, !second, chain);
-    }
+    read_chain_filters(xds, value, service, !second, chain);
 
     if (chain->protocol == CN_PROTOCOL_TCP) {
         cn_xds_finish_tcp(xds, service, chain);
@@ -190,25 +210,37 @@ static void
 read_chains(cn_xds_t *xds, const Cairn__Listener *listener, bool http)
 {
     for (size_t i = 0; i < listener->n_filter_chains; i++) {
-        const Cairn__FilterChain  *message;
-        cn_xds_name_t              name;
+        cn_bytes_t               value = cn_decoded(listener->filter_chains[i]);
+        const Cairn__ChainName  *first;
+        cn_xds_name_t            name;
 
-        message = cn_decode(&xds->read, &cairn__filter_chain__descriptor,
-                            cn_decoded(listener->filter_chains[i]), "filter_chain");
+        first = cn_decode_loosely(&xds->read, &cairn__chain_name__descriptor, value,
+                                  "filter_chain");
 
-        if (message == NULL || !cn_xds_parse_name(cn_decoded(message->name), &name)
-            || name.is_http != http)
-        {
+        if (first == NULL) {
+            xds->all_refused = true;    /* it may be the one with the policies of any port */
+            continue;
+        }
+
+        if (!cn_xds_parse_name(cn_decoded(first->name), &name) || name.is_http != http) {
             continue;                   /* direct-http, direct-tcp: to workloads, not services */
         }
 
-        cn_xds_label(xds, "FilterChain", cn_decoded(message->name));
-        read_chain(xds, message, &name);
+        cn_xds_label(xds, "FilterChain", cn_decoded(first->name));
+        read_chain(xds, value, cn_decoded(first->name), &name);
     }
 }
 
 
 /* ---- the tree ---- */
+
+#define INPUT(name)  CN_XDS_TYPE("envoy.extensions.matching.common_inputs.network.v3." name)
+
+/* What a tree may ask for: where a connection goes and what it speaks.  Never: who asks. */
+static const char *const  inputs[] = {
+    INPUT("DestinationIPInput"), INPUT("DestinationPortInput"), INPUT("ApplicationProtocolInput"),
+    INPUT("FilterStateInput"),
+};
 
 typedef struct {
     cn_xds_t                     *xds;
@@ -293,13 +325,28 @@ walk_ranges(walk_t walk, const Cairn__TypedExtension *custom)
 }
 
 
+static bool
+is_known_input(const Cairn__TypedExtension *input)
+{
+    for (size_t i = 0; input != NULL && input->typed_config != NULL && i < CN_COUNT_OF(inputs); i++)
+    {
+        if (cn_bytes_equal(cn_decoded(input->typed_config->type_url), cn_bytes_str(inputs[i]))) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 static void
 walk_matcher(walk_t walk, const Cairn__Matcher *matcher)
 {
     const Cairn__Matcher__MatcherTree  *tree;
 
     if (++walk.depth > DEPTH_MAX
-        || matcher->matcher_type_case != CAIRN__MATCHER__MATCHER_TYPE_MATCHER_TREE)
+        || matcher->matcher_type_case != CAIRN__MATCHER__MATCHER_TYPE_MATCHER_TREE
+        || !is_known_input(matcher->matcher_tree->input))
     {
         cn_read_error(&walk.xds->read, NULL, "filter_chain_matcher", "is not implemented");
         return;
@@ -390,15 +437,21 @@ check_terminate(cn_xds_t *xds, const Cairn__Listener *listener)
 void
 cn_xds_read_listener(cn_xds_t *xds, cn_bytes_t value)
 {
-    cn_read_t               loose = xds->read;
     const Cairn__NameOnly  *first;
     const Cairn__Listener  *listener;
     cn_bytes_t              name;
     size_t                  errors = xds->read.errors;
     bool                    terminate;
 
-    first = cn_decode_loosely(&loose, &cairn__name_only__descriptor, value, "listener");
-    name = first == NULL ? CN_BYTES_NONE : cn_decoded(first->name);
+    xds->read.resource = NULL;
+    first = cn_decode_loosely(&xds->read, &cairn__name_only__descriptor, value, "listener");
+
+    if (first == NULL) {
+        xds->all_refused = true;        /* it may be the one that stands before all others */
+        return;
+    }
+
+    name = cn_decoded(first->name);
 
     if (!cn_bytes_equal(name, CN_BYTES("main_internal"))
         && !cn_bytes_equal(name, CN_BYTES("connect_terminate")))
@@ -416,7 +469,7 @@ cn_xds_read_listener(cn_xds_t *xds, cn_bytes_t value)
 
     if (terminate) {
         /* what stands before every chain and is not understood may be a policy */
-        xds->tunnel_refused = xds->tunnel_refused || xds->read.errors > errors;
+        xds->all_refused = xds->all_refused || xds->read.errors > errors;
     }
 
     if (listener == NULL || terminate) {

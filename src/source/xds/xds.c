@@ -336,7 +336,7 @@ cn_xds_read_directory(const cn_source_config_t *config, cn_report_t *report, cn_
         return status;
     }
 
-    if (xds.tunnel_refused) {
+    if (xds.all_refused) {
         refuse_all(xds.model);
     }
 

@@ -33,7 +33,8 @@ typedef struct {
     cn_map_t                  *clusters;    /* name -> 1 + its position in the model */
     cn_map_t                  *workloads;   /* 16 octets of address -> 1 + its position */
     cn_map_t                  *services;    /* host -> 1 + its position */
-    bool         tunnel_refused;     /* connect_terminate cannot be obeyed: no chain may serve */
+    /* what stands before all chains, or which they are, cannot be known: none may serve */
+    bool                       all_refused;
 } cn_xds_t;
 
 /* Each reads one resource; read.errors tells.  What is refused is not in the model. */

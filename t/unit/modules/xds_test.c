@@ -305,6 +305,116 @@ a_policy_before_all_chains_refuses_all(void **state)
 }
 
 
+/* ---- listeners made by hand ---- */
+
+static cn_bytes_t
+join(cn_pool_t *pool, cn_bytes_t left, cn_bytes_t right)
+{
+    uint8_t  *octets = cn_pool_octets(pool, left.len + right.len);
+
+    memcpy(octets, left.ptr, left.len);
+    memcpy(octets + left.len, right.ptr, right.len);
+
+    return cn_bytes(octets, left.len + right.len);
+}
+
+
+/* A field with a length; all of these are below 16384 octets. */
+static cn_bytes_t
+field(cn_pool_t *pool, unsigned number, cn_bytes_t content)
+{
+    uint8_t  *head = cn_pool_octets(pool, 3);
+
+    head[0] = (uint8_t) (number << 3 | 2);
+    head[1] = (uint8_t) (content.len & 0x7f) | 0x80;
+    head[2] = (uint8_t) (content.len >> 7);
+
+    return join(pool, cn_bytes(head, 3), content);
+}
+
+
+static cn_bytes_t
+any(cn_pool_t *pool, const char *type, cn_bytes_t value)
+{
+    const char  *url = cn_pool_printf(pool, "type.googleapis.com/%s", type);
+
+    return join(pool, field(pool, 1, cn_bytes_str(url)), field(pool, 2, value));
+}
+
+
+/* A chain of that name to its cluster, as TCP, and what else stands in it. */
+static cn_bytes_t
+chain_of(cn_pool_t *pool, const char *name, cn_bytes_t also)
+{
+    cn_bytes_t  proxy = any(pool, "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                            field(pool, 2, cn_bytes_str(name)));
+    cn_bytes_t  chain = join(pool, field(pool, 7, cn_bytes_str(name)),
+                             field(pool, 3, field(pool, 4, proxy)));
+
+    return field(pool, 3, join(pool, chain, also));
+}
+
+
+static cn_bytes_t
+push_of(cn_pool_t *pool, cn_bytes_t name, cn_bytes_t chains)
+{
+    return field(pool, 2, any(pool, "envoy.config.listener.v3.Listener", join(pool, name, chains)));
+}
+
+
+#define REVIEWS  "reviews.default.svc.cluster.local"
+
+/*
+ * What cannot be read may be what restricts: the chain that it is, or the listener that would
+ * stand before all.  The other half of a port does not open it.
+ */
+static void
+what_cannot_be_read_opens_nothing(void **state)
+{
+    static const struct {
+        const char  *name;
+        cn_bytes_t   in_http;           /* octets more in the HTTP half's chain */
+        cn_bytes_t   listener_name;     /* of another listener, as it is on the wire */
+        size_t       refused;
+    } cases[] = {
+        { "nothing is wrong", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 0 },
+        { "a match that would choose among chains", CN_BYTES_INIT("\x0a\x00"),
+          CN_BYTES_INIT("\x0a\x01x"), 1 },
+        { "a field that nobody knows", CN_BYTES_INIT("\x98\x06\x01"), CN_BYTES_INIT("\x0a\x01x"),
+          1 },
+        { "TLS", CN_BYTES_INIT("\x32\x00"), CN_BYTES_INIT("\x0a\x01x"), 1 },
+        { "a filter that is no message", CN_BYTES_INIT("\x1a\x01\xff"),
+          CN_BYTES_INIT("\x0a\x01x"), 1 },
+        { "a chain whose name is a number", CN_BYTES_INIT("\x38\x01"), CN_BYTES_INIT("\x0a\x01x"),
+          2 },
+        { "a listener whose name is a number", CN_BYTES_INIT("\x2a\x00"),
+          CN_BYTES_INIT("\x08\x01"), 2 },
+    };
+
+    (void) state;
+
+    for (size_t i = 0; i < CN_COUNT_OF(cases); i++) {
+        cn_pool_t    *pool = cn_pool_create(4096, NULL);
+        cn_report_t  *report = cn_report_create(pool);
+        cn_bytes_t    chains = join(pool, chain_of(pool, "inbound-vip|9080|http|" REVIEWS,
+                                                   cases[i].in_http),
+                                    chain_of(pool, "inbound-vip|9080|tcp|" REVIEWS,
+                                             CN_BYTES_NONE));
+        chains_t      found;
+
+        chains = join(pool, chains, chain_of(pool, "inbound-vip|3306|tcp|mysql.default.svc."
+                                             "cluster.local", CN_BYTES_NONE));
+        found = chains_with(pool, join(pool, push_of(pool, cases[i].listener_name, CN_BYTES_NONE),
+                                       push_of(pool, field(pool, 1, CN_BYTES("main_internal")),
+                                               chains)), report);
+        unit_check(found.all == 2, cases[i].name);
+        unit_check(found.refused == cases[i].refused, cases[i].name);
+        unit_check((report->errors > 0) == (cases[i].refused > 0), cases[i].name);
+        cn_pool_destroy(pool);
+    }
+}
+
+
 int
 main(void)
 {
@@ -312,6 +422,7 @@ main(void)
         cmocka_unit_test(recorded_xds_and_its_resources_are_one_model),
         cmocka_unit_test(damaged_pushes_do_no_harm),
         cmocka_unit_test(a_policy_before_all_chains_refuses_all),
+        cmocka_unit_test(what_cannot_be_read_opens_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
