@@ -8,6 +8,7 @@
 #include "route/match.h"
 
 #include "base/hash.h"
+#include "route/regex_cache.h"
 
 /* Envoy keeps these as one value: several lines read as one list (goldens 4). */
 static const cn_header_id_t  inline_headers[] = {
@@ -66,6 +67,8 @@ cn_match_string(const cn_block_t *block, const cn_table_string_match_t *match, c
         break;
 
     case CN_STRING_REGEX:
+        return cn_regex_cached_match(want, value);
+
     default:
         return CN_MATCH_ERROR;
     }

@@ -10,6 +10,7 @@
 #include "route/match.h"
 
 #include "base/hash.h"
+#include "route/regex_cache.h"
 
 #include <stdio.h>
 
@@ -68,6 +69,8 @@ match_path(const cn_block_t *block, const cn_table_route_t *route, cn_bytes_t pa
         break;
 
     case CN_PATH_MATCH_REGEX:
+        return cn_regex_cached_match(want, path);
+
     default:
         return CN_MATCH_ERROR;
     }
