@@ -134,6 +134,21 @@ authorities_paths_and_values_are_judged(void **state)
     assert_true(cn_http_value_valid(CN_BYTES("a\tb \xff")));
     assert_false(cn_http_value_valid(CN_BYTES("a\rb")));
     assert_false(cn_http_value_valid(CN_BYTES("a\0b")));
+
+    /* each octet at each place of values that are looked at in words and in what is left over */
+    for (unsigned octet = 0; octet < 256; octet++) {
+        bool  valid = octet == '\t' || (octet >= 0x20 && octet != 0x7f);
+
+        for (size_t len = 1; len <= 19; len++) {
+            for (size_t at = 0; at < len; at++) {
+                uint8_t  value[19];
+
+                memset(value, at % 2 == 0 ? 0xff : 'a', sizeof(value));
+                value[at] = (uint8_t) octet;
+                assert_int_equal(cn_http_value_valid(cn_bytes(value, len)), valid);
+            }
+        }
+    }
     assert_true(cn_http_name_valid(CN_BYTES("x_a-b.c")));
     assert_false(cn_http_name_valid(CN_BYTES("X")));
     assert_false(cn_http_name_valid(CN_BYTES("x:")));
