@@ -120,6 +120,18 @@ cn_re2_emit_code(parser_t *parser, uint32_t code)
 }
 
 
+bool
+cn_re2_set_fold(parser_t *parser, bool fold)
+{
+    if (parser->folding == fold) {
+        return true;
+    }
+
+    parser->folding = fold;
+    return cn_re2_emit_str(parser, fold ? "(?i)" : "(?-i)");
+}
+
+
 static uint8_t
 peek(const parser_t *parser, size_t ahead)
 {
@@ -144,23 +156,17 @@ is_letter(uint32_t code)
 static bool
 emit_literal(parser_t *parser, uint32_t code, flags_t flags)
 {
-    bool  cased = flags.fold && (is_letter(code) || code >= 0x80);
     char  plain[1] = { (char) code };
 
-    if (cased && !cn_re2_emit_str(parser, "(?i:")) {
+    if ((is_letter(code) || code >= 0x80) && !cn_re2_set_fold(parser, flags.fold)) {
         return false;
     }
 
     if (is_letter(code) || (code >= '0' && code <= '9') || code == '/') {
-        if (!cn_re2_emit(parser, plain, 1)) {
-            return false;
-        }
-
-    } else if (!cn_re2_emit_code(parser, code)) {
-        return false;
+        return cn_re2_emit(parser, plain, 1);
     }
 
-    return !cased || cn_re2_emit_str(parser, ")");
+    return cn_re2_emit_code(parser, code);
 }
 
 
@@ -585,6 +591,7 @@ parse_group(parser_t *parser, flags_t *flags, uint32_t depth, last_t *last, uint
 {
     size_t   start = parser->at;
     flags_t  inner = *flags;
+    bool     folding = parser->folding;
     bool     opens;
 
     if (depth >= CN_RE2_DEPTH_MAX) {
@@ -611,6 +618,7 @@ parse_group(parser_t *parser, flags_t *flags, uint32_t depth, last_t *last, uint
     }
 
     parser->at++;
+    parser->folding = folding;
     *last = LAST_ATOM;
     return cn_re2_emit_str(parser, ")");
 }
@@ -628,7 +636,7 @@ parse_atom(parser_t *parser, flags_t flags, last_t *last)
 
     case '.':
         parser->at++;
-        return cn_re2_emit_str(parser, flags.dot_all ? "(?s:.)" : "\\N");
+        return cn_re2_emit_str(parser, flags.dot_all ? "." : "\\N");
 
     case '^':
         return emit_anchor(parser, flags.lines ? "(?m:^)" : "(?:\\A)", 1);

@@ -28,7 +28,7 @@ typedef struct {
 } cn_re2_translation_t;
 
 /*
- * Rewrites pattern for PCRE2 in UTF mode (other options: none but PCRE2_ALT_CIRCUMFLEX and newline
+ * Rewrites pattern for PCRE2 in UTF mode (with PCRE2_DOTALL, PCRE2_ALT_CIRCUMFLEX and newline
  * LF).  CN_ERR_SYNTAX: RE2 refuses it; CN_ERR_UNSUPPORTED: RE2 takes it, we do not (\C, \p under
  * (?i) where folding could differ); CN_ERR_LIMIT; CN_ERR_MEMORY.  On failure *error says where and
  * why and nothing is left to free.

@@ -467,14 +467,14 @@ class_item(cn_re2_parser_t *parser, bool fold)
 
 /* A class in which nothing stands (\P{Any}) matches nothing; its complement everything. */
 static bool
-close_class(cn_re2_parser_t *parser, size_t start, size_t begun, bool negated, bool fold)
+close_class(cn_re2_parser_t *parser, size_t start, size_t begun, bool negated)
 {
     if (parser->len == begun) {
         parser->len = start;
-        return cn_re2_emit_str(parser, negated ? "(?s:.)" : "(?:(?!))");
+        return cn_re2_emit_str(parser, negated ? "." : "(?:(?!))");
     }
 
-    return cn_re2_emit_str(parser, fold ? "])" : "]");
+    return cn_re2_emit_str(parser, "]");
 }
 
 
@@ -482,12 +482,15 @@ bool
 cn_re2_class(cn_re2_parser_t *parser, bool fold)
 {
     size_t  opened = parser->at;
-    size_t  start = parser->len;
     bool    negated = octet_at(parser, opened + 1) == '^';
 
-    if (!cn_re2_emit_str(parser, fold ? "(?i:[" : "[")
-        || (negated && !cn_re2_emit_str(parser, "^")))
-    {
+    if (!cn_re2_set_fold(parser, fold)) {
+        return false;
+    }
+
+    size_t  start = parser->len;
+
+    if (!cn_re2_emit_str(parser, negated ? "[^" : "[")) {
         return false;
     }
 
@@ -507,17 +510,22 @@ cn_re2_class(cn_re2_parser_t *parser, bool fold)
     }
 
     parser->at++;
-    return close_class(parser, start, begun, negated, fold);
+    return close_class(parser, start, begun, negated);
 }
 
 
 bool
 cn_re2_class_escape(cn_re2_parser_t *parser, bool fold)
 {
-    size_t   start = parser->len;
     uint8_t  letter = octet_at(parser, parser->at + 1);
 
-    if (!cn_re2_emit_str(parser, fold ? "(?i:[" : "[")) {
+    if (!cn_re2_set_fold(parser, fold)) {
+        return false;
+    }
+
+    size_t  start = parser->len;
+
+    if (!cn_re2_emit_str(parser, "[")) {
         return false;
     }
 
@@ -525,5 +533,5 @@ cn_re2_class_escape(cn_re2_parser_t *parser, bool fold)
     bool    fine = cn_lower(letter) == 'p' ? parse_property(parser, fold)
                                            : emit_perl(parser, letter, fold);
 
-    return fine && close_class(parser, start, begun, false, fold);
+    return fine && close_class(parser, start, begun, false);
 }

@@ -11,6 +11,7 @@ typedef struct {
     cn_bytes_t       pattern;
     size_t           at;
     uint32_t         groups;
+    bool             folding;           /* what is written now folds, until its group ends */
     cn_status_t      status;            /* the first failure */
     cn_re2_error_t  *error;
     uint8_t         *out;               /* on the heap */
@@ -26,6 +27,9 @@ bool cn_re2_fail(cn_re2_parser_t *parser, cn_status_t status, size_t at, const c
 bool cn_re2_emit(cn_re2_parser_t *parser, const char *text, size_t len);
 bool cn_re2_emit_str(cn_re2_parser_t *parser, const char *text);
 bool cn_re2_emit_code(cn_re2_parser_t *parser, uint32_t code);
+
+/* What is written from here on folds or not: PCRE2's (?i) and (?-i), where it was otherwise. */
+bool cn_re2_set_fold(cn_re2_parser_t *parser, bool fold);
 
 /* The code point of an escape such as \n, \x7f, \x{1f600}, \101, \.; the parser stands at the \. */
 bool cn_re2_escape(cn_re2_parser_t *parser, uint32_t *code);

@@ -71,8 +71,8 @@ compile(cn_bytes_t pattern, cn_regex_use_t use, pcre2_general_context *library,
     pcre2_code **code, cn_re2_error_t *error)
 {
     cn_re2_translation_t    translation;
-    uint32_t                options = PCRE2_UTF | PCRE2_ALT_CIRCUMFLEX | PCRE2_DOLLAR_ENDONLY
-                                      | PCRE2_NEVER_BACKSLASH_C;
+    uint32_t                options = PCRE2_UTF | PCRE2_DOTALL | PCRE2_ALT_CIRCUMFLEX
+                                      | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
     int                     number = PCRE2_ERROR_HEAP_FAILED;
     PCRE2_SIZE              at = 0;
     cn_status_t             status = cn_re2_translate(pattern, &translation, error);
