@@ -57,6 +57,7 @@ static const endpoint_t  endpoints[] = {
     { "/config_dump", FULL, cn_page_config_dump },
     { "/status.json", FULL, cn_page_status },
     { "/routes.json", FULL, cn_page_routes },
+    { "/clusters.json", FULL, cn_page_clusters },
     { "/traffic.json", FULL, cn_page_traffic },
     { "/errors.json", FULL, cn_page_errors },
     { "/explain", FULL, cn_page_explain },

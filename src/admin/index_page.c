@@ -14,7 +14,8 @@
 
 static const char  missing[] =
     "cairn: html/index.html is not there.\n"
-    "/status.json /routes.json /traffic.json /errors.json /config_dump /stats /stats/prometheus\n"
+    "/status.json /routes.json /clusters.json /traffic.json /errors.json /config_dump\n"
+    "/stats /stats/prometheus\n"
     "/explain?method=GET&url=http://HOST:PORT/PATH&from=SPIFFE /healthz/ready\n";
 
 

@@ -43,6 +43,7 @@ void cn_page_stats(cn_page_t *page);
 void cn_page_config_dump(cn_page_t *page);
 void cn_page_status(cn_page_t *page);
 void cn_page_routes(cn_page_t *page);
+void cn_page_clusters(cn_page_t *page);
 void cn_page_traffic(cn_page_t *page);
 void cn_page_errors(cn_page_t *page);
 void cn_page_explain(cn_page_t *page);

@@ -181,6 +181,7 @@ cn_cli_show(const cn_cli_options_t *options, int argc, char **argv)
     } pages[] = {
         { "status", "/status.json" },
         { "routes", "/routes.json" },
+        { "clusters", "/clusters.json" },
         { "config", "/config_dump" },
         { "traffic", "/traffic.json" },
     };
@@ -191,7 +192,7 @@ cn_cli_show(const cn_cli_options_t *options, int argc, char **argv)
         }
     }
 
-    fprintf(stderr, "usage: cairn [-c FILE] show status|routes|config|traffic\n");
+    fprintf(stderr, "usage: cairn [-c FILE] show status|routes|clusters|config|traffic\n");
 
     return 2;
 }

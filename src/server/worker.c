@@ -207,11 +207,30 @@ add_socket(worker_t *worker, cn_channel_message_t *message)
 
 /* ---- adopting -------------------------------------------------------------------------------- */
 
+static bool
+listens_hbone(const worker_t *worker)
+{
+    for (size_t i = 0; i < worker->socket_count; i++) {
+        if (worker->sockets[i].listener.kind == CN_LISTEN_HBONE) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/*
+ * The guard gives a serving worker its sockets back, so it must be able to serve all of them: one
+ * that waits for its identity (the master is being replaced too) would leave its HBONE socket
+ * unattended.
+ */
 static void
 serve_when_ready(worker_t *worker)
 {
     if (worker->env.slot->state == CN_WORKER_STARTING
-        && cn_tables_generation(worker->env.tables) > 0)
+        && cn_tables_generation(worker->env.tables) > 0
+        && (worker->has_identity || !listens_hbone(worker)))
     {
         atomic_store(&worker->env.slot->state,
                      worker->draining ? CN_WORKER_DRAINING : CN_WORKER_SERVING);
@@ -238,11 +257,21 @@ tell_adopted(worker_t *worker, uint64_t generation, bool refused)
 
 
 static void
+tell_memory(worker_t *worker)
+{
+    size_t  mapped, pinned;
+
+    cn_tables_memory(worker->env.tables, &mapped, &pinned);
+    atomic_store_explicit(&worker->env.slot->table_bytes, mapped, memory_order_relaxed);
+    atomic_store_explicit(&worker->env.slot->pinned_bytes, pinned, memory_order_relaxed);
+}
+
+
+static void
 adopt_step(cn_task_t *task)
 {
     worker_t     *worker = CN_CONTAINER_OF(task, worker_t, adopt);
     const char   *what = "";
-    size_t        mapped, pinned;
     uint64_t      generation;
 
     switch (cn_tables_adopt(worker->env.tables, ADOPT_BUDGET_US, &what)) {
@@ -268,10 +297,8 @@ adopt_step(cn_task_t *task)
 
     worker->adopting = false;
     generation = cn_tables_generation(worker->env.tables);
-    cn_tables_memory(worker->env.tables, &mapped, &pinned);
     atomic_store(&worker->env.slot->generation, generation);
-    atomic_store(&worker->env.slot->table_bytes, mapped);
-    atomic_store(&worker->env.slot->pinned_bytes, pinned);
+    tell_memory(worker);
     cn_upstream_tables_changed(worker->env.upstream);
     serve_when_ready(worker);
     tell_adopted(worker, generation, false);
@@ -403,7 +430,7 @@ take_identity(worker_t *worker, const cn_channel_message_t *message)
     cn_upstream_set_identity(worker->env.upstream, context);
     cn_tls_context_unref(context);
     worker->has_identity = true;
-    attend(worker);
+    serve_when_ready(worker);
 }
 
 
@@ -566,6 +593,7 @@ beat(cn_timer_t *timer)
     atomic_store_explicit(&worker->env.slot->longest_turn_us, stats->longest_turn_us,
                           memory_order_relaxed);
     atomic_store_explicit(&worker->env.slot->busy_us, stats->busy_us, memory_order_relaxed);
+    tell_memory(worker);
     give_back_memory(worker);
     cn_block_trim();
 

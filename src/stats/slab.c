@@ -530,16 +530,25 @@ cn_slab_active_add(cn_slab_t *slab, uint32_t worker, uint32_t cell, int32_t by)
 
 
 uint32_t
+cn_slab_worker_active(const cn_slab_t *slab, uint32_t worker, uint32_t cell)
+{
+    if (worker >= slab->config.workers) {
+        return 0;
+    }
+
+    return atomic_load_explicit(active_count(slab, worker,
+                                             cell < slab->config.cells ? cell : CN_CELL_OVERFLOW),
+                                memory_order_relaxed);
+}
+
+
+uint32_t
 cn_slab_active(const cn_slab_t *slab, uint32_t cell)
 {
     uint32_t  sum = 0;
 
-    if (cell >= slab->config.cells) {
-        cell = CN_CELL_OVERFLOW;
-    }
-
     for (uint32_t i = 0; i < slab->config.workers; i++) {
-        sum += atomic_load_explicit(active_count(slab, i, cell), memory_order_relaxed);
+        sum += cn_slab_worker_active(slab, i, cell);
     }
 
     return sum;

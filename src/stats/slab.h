@@ -100,6 +100,9 @@ void cn_slab_cells_reclaim(cn_slab_t *slab);
 /* Worker: one more or less active request.  Out of range counts in the overflow cell. */
 void cn_slab_active_add(cn_slab_t *slab, uint32_t worker, uint32_t cell, int32_t by);
 
+/* One worker's part of a cell's active requests; 0: no such worker. */
+uint32_t cn_slab_worker_active(const cn_slab_t *slab, uint32_t worker, uint32_t cell);
+
 /* All workers' active requests of a cell. */
 uint32_t cn_slab_active(const cn_slab_t *slab, uint32_t cell);
 

@@ -57,6 +57,8 @@ typedef struct {
     bool resume;
     bool reset; /* end churned tunnels by RST_STREAM */
     bool no_prime;
+    bool announce;
+    bool reconnect;
     size_t conns;
     size_t tunnels; /* a connection */
     size_t streams; /* a pipe */
@@ -73,6 +75,9 @@ typedef struct {
     const char *host;
     const char *server_name;
     size_t body_len;
+    uint64_t body_tick_ns; /* a piece of the body each; 0: with the head */
+    size_t stalled;        /* so many tunnels of the first connection read nothing */
+    size_t window;         /* of a tunnel; 0: as ztunnel has it */
     const char *pids;   /* processes under test */
     const char *others; /* processes beside them, reported apart */
     hb_tls_files_t tls;
@@ -118,6 +123,7 @@ struct load_pipe_s {
     int connect_status;
     load_pipe_state_t state;
     bool dirty;
+    bool stalled;  /* gives no window back */
     bool deferred; /* the outer session waits for bytes of tunnel_out */
     bool ended;    /* our side of the tunnel ends after tunnel_out */
 
@@ -146,6 +152,8 @@ struct load_conn_s {
     load_conn_t *next_dirty;
     bool dirty;
     bool failed; /* closed, and opened anew, at the end of the turn */
+    uint64_t lost_at;  /* --reconnect: when it was lost; 0: it is not */
+    uint64_t retry_at; /* when to try again; 0: not now */
 };
 
 typedef struct {
@@ -154,6 +162,7 @@ typedef struct {
     uint64_t now; /* of this turn */
     double due;   /* open loop: when the next request is due, and the time between two */
     double step;
+    uint64_t next_piece; /* when the next pieces of bodies are due */
     load_conn_t *conns;
     load_conn_t *dirty_conns;
     load_slot_t *idle_first;
@@ -175,6 +184,9 @@ typedef struct {
     uint64_t resumed;
     uint64_t tunnels;
     uint64_t status[600];
+    uint64_t lost_conns;    /* --reconnect: connections that were up and broke, */
+    uint64_t lost_requests; /* the requests in flight on them, */
+    uint64_t lost_tunnels;  /* and tunnels that broke on connections that did not */
     /* errors */
     uint64_t connect;
     uint64_t tls;
@@ -203,7 +215,7 @@ void load_slot_issue(load_slot_t *slot, uint64_t began);
 /* A slot without work: gives it the next request that the plan allows, or queues it. */
 void load_slot_idle(load_slot_t *slot);
 
-/* Gives requests that are due to idle slots (open loop). */
+/* Gives requests that are due to idle slots (open loop), and sends pieces of bodies that are. */
 void load_slots_wake(void);
 
 /* Hands the slot's request to its open pipe. */
@@ -249,11 +261,23 @@ void load_conn_fail(load_conn_t *conn, uint64_t *counter);
 /* Goes on with the connection after what epoll said of its socket. */
 void load_conn_event(load_conn_t *conn, uint32_t events);
 
+/* --reconnect: the tunnel of a connection is up (again). */
+void load_conn_back(load_conn_t *conn);
+
+/* --reconnect: opens what is down and due. */
+void load_conns_retry(void);
+
 /* The end of a turn: sends what is pending, closes what failed. */
 void load_conns_flush(void);
 
 /* load_stats.c */
 void load_stats_latency(uint64_t ns);
+
+/* An answer came: the longest time without one is among the figures. */
+void load_stats_answer(void);
+
+/* A lost connection carries a tunnel again. */
+void load_stats_back(uint64_t ns);
 
 typedef struct {
     double target_cpu; /* seconds of utime + stime of --cpu, of --others, and of this program */

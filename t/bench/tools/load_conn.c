@@ -17,6 +17,7 @@
 #define WIRE_FILL       (64 * 1024)
 #define READS_A_TURN    16
 #define FLUSHES_A_TURN  1000000
+#define RETRY_NS        2000000 /* after a connection could not be opened */
 
 static uint8_t input[64 * 1024];
 
@@ -33,7 +34,8 @@ load_conn_mark(load_conn_t *conn)
 void
 load_conn_fail(load_conn_t *conn, uint64_t *counter)
 {
-    if (load_run.phase != LOAD_END) {
+    /* with --reconnect the loss of one that was up is told apart, by plan_return */
+    if (load_run.phase != LOAD_END && !(load_options.reconnect && conn->state == LOAD_CONN_UP)) {
         ++*counter;
     }
     conn->failed = true;
@@ -59,6 +61,7 @@ load_conn_open(load_conn_t *conn)
     }
     hb_link_nodelay(&conn->link);
     conn->failed = false;
+    conn->retry_at = 0;
     conn->state = LOAD_CONN_CONNECTING;
 
     if (connect(conn->link.fd, (const struct sockaddr *) target, sizeof(*target)) < 0
@@ -69,10 +72,51 @@ load_conn_open(load_conn_t *conn)
     watch(conn, EPOLLOUT);
 }
 
+/* A connection that was up counts as lost and is opened again at once, else in a while. */
+static void
+plan_return(load_conn_t *conn)
+{
+    if (!load_options.reconnect || load_run.phase == LOAD_END) {
+        return;
+    }
+    if (conn->state == LOAD_CONN_UP) {
+        load_counts.lost_conns += load_run.phase == LOAD_RUN;
+        conn->lost_at = load_run.now;
+        conn->retry_at = load_run.now;
+    } else {
+        conn->retry_at = load_run.now + RETRY_NS;
+    }
+}
+
+void
+load_conn_back(load_conn_t *conn)
+{
+    if (conn->lost_at != 0) {
+        load_stats_back(load_run.now - conn->lost_at);
+        conn->lost_at = 0;
+    }
+}
+
+void
+load_conns_retry(void)
+{
+    for (size_t i = 0; load_options.reconnect && i < load_options.conns; i++) {
+        load_conn_t *conn = &load_run.conns[i];
+
+        if (conn->state == LOAD_CONN_DOWN && conn->retry_at != 0
+            && conn->retry_at <= load_run.now)
+        {
+            load_conn_open(conn);
+        }
+    }
+}
+
 static void
 close_conn(load_conn_t *conn)
 {
     nghttp2_session *outer = conn->outer;
+
+    plan_return(conn);
 
     hb_link_close(&conn->link);
     conn->outer = NULL;

@@ -24,8 +24,10 @@
 #define SETUP_SECONDS 60
 #define COUNT_SECONDS 600 /* at most, when requests are counted */
 #define SETTLE_SECONDS 1
+#define RETRY_NS       1000000 /* between two looks at connections that are down */
 
 load_run_t load_run;
+static volatile sig_atomic_t ended; /* by a signal */
 
 static uint64_t
 ns_of(double seconds)
@@ -43,6 +45,13 @@ turn(uint64_t deadline)
         wake = (uint64_t) load_run.due;
     }
 
+    if (load_options.body_tick_ns != 0 && load_run.next_piece < wake) {
+        wake = load_run.next_piece;
+    }
+    if (load_options.reconnect && load_run.now + RETRY_NS < wake) {
+        wake = load_run.now + RETRY_NS;
+    }
+
     uint64_t wait = wake > load_run.now ? wake - load_run.now : 0;
     struct timespec timeout = {
         .tv_sec = (time_t) (wait / 1000000000U),
@@ -55,6 +64,7 @@ turn(uint64_t deadline)
     for (int i = 0; i < count; i++) {
         load_conn_event(events[i].data.ptr, events[i].events);
     }
+    load_conns_retry();
     load_slots_wake();
     load_conns_flush();
 }
@@ -66,7 +76,7 @@ run_until(bool (*reached)(void), uint64_t deadline)
     load_run.now = hb_now_ns();
     load_conns_flush();
 
-    while (!reached() && load_run.now < deadline) {
+    while (!reached() && !ended && load_run.now < deadline) {
         turn(deadline);
     }
 }
@@ -129,6 +139,7 @@ static void
 make_pipe(load_conn_t *conn, load_pipe_t *pipe)
 {
     pipe->conn = conn;
+    pipe->stalled = conn == load_run.conns && pipe < conn->pipes + load_options.stalled;
     pipe->out = load_options.proto == LOAD_HBONE ? &pipe->tunnel_out : &conn->wire;
     pipe->slots = hb_alloc(load_options.streams, sizeof(*pipe->slots));
 
@@ -243,6 +254,11 @@ measure(double setup_seconds)
 
     load_edge_t from = load_stats_edge();
 
+    if (load_options.announce) {
+        puts("running");
+        fflush(stdout);
+    }
+
     run_until(run_ended, from.at_ns + ns_of(most));
 
     load_edge_t to = load_stats_edge();
@@ -251,11 +267,21 @@ measure(double setup_seconds)
     load_stats_print(&from, &to, setup_seconds);
 }
 
+static void
+on_term(int number)
+{
+    (void) number;
+    ended = 1;
+}
+
 int
 main(int argc, char **argv)
 {
     load_options_read(argc, argv);
     signal(SIGPIPE, SIG_IGN);
+    if (load_options.announce) {
+        signal(SIGTERM, on_term);
+    }
 
     if (load_options.proto != LOAD_TCP) {
         make_tls();

@@ -19,7 +19,12 @@ enum {
     OPT_KEY,
     OPT_SERVER_NAME,
     OPT_CPU,
-    OPT_OTHERS
+    OPT_OTHERS,
+    OPT_ANNOUNCE,
+    OPT_RECONNECT,
+    OPT_BODY_TICK,
+    OPT_STALL,
+    OPT_WINDOW
 };
 
 static const struct option long_options[] = {
@@ -36,6 +41,11 @@ static const struct option long_options[] = {
     { "sni", required_argument, NULL, OPT_SERVER_NAME },
     { "cpu", required_argument, NULL, OPT_CPU },
     { "others", required_argument, NULL, OPT_OTHERS },
+    { "announce", no_argument, NULL, OPT_ANNOUNCE },
+    { "reconnect", no_argument, NULL, OPT_RECONNECT },
+    { "body-tick", required_argument, NULL, OPT_BODY_TICK },
+    { "stall", required_argument, NULL, OPT_STALL },
+    { "window", required_argument, NULL, OPT_WINDOW },
     { NULL, 0, NULL, 0 },
 };
 
@@ -65,6 +75,12 @@ usage(void)
            "  -C k=v             a header of the CONNECT\n"
            "  --churn tunnel|conn  a fresh one for every request;  --rst, --resume\n"
            "  --hold SEC         open all, one request each (--no-prime: none), then stay idle\n"
+           "  --announce         a line \"running\" when the measured time begins; TERM ends it\n"
+           "  --reconnect        lost connections and tunnels are opened again at once, and what\n"
+           "                     was lost is told apart; requests not yet sent wait for it\n"
+           "  --body-tick MS     256 bytes of the body each MS (h1)\n"
+           "  --stall N          N tunnels of the first connection read nothing;\n"
+           "  --window BYTES     the window of a tunnel\n"
            "  --expect STATUS --expect-size N   what counts as ok\n"
            "  --ca FILE --cert FILE --key FILE --sni NAME\n"
            "  --cpu PID[,PID]    processes under test;  --others PID[,PID]  reported apart");
@@ -154,6 +170,11 @@ read_long(int option, char *value)
     case OPT_SERVER_NAME: o->server_name = value; break;
     case OPT_CPU: o->pids = value; break;
     case OPT_OTHERS: o->others = value; break;
+    case OPT_ANNOUNCE: o->announce = true; break;
+    case OPT_RECONNECT: o->reconnect = true; break;
+    case OPT_BODY_TICK: o->body_tick_ns = hb_number(value, "time") * 1000000; break;
+    case OPT_STALL: o->stalled = hb_number(value, "number of tunnels"); break;
+    case OPT_WINDOW: o->window = hb_number(value, "window") & INT32_MAX; break;
     default: usage();
     }
 }
@@ -177,6 +198,12 @@ check(void)
     }
     if (o->conns == 0 || o->tunnels == 0 || o->streams == 0) {
         usage();
+    }
+    if ((o->reconnect || o->stalled != 0) && (o->churn != LOAD_KEEP || o->proto != LOAD_HBONE)) {
+        hb_die("--reconnect and --stall want -P hbone without --churn");
+    }
+    if (o->body_tick_ns != 0 && o->h2) {
+        hb_die("--body-tick wants -m h1");
     }
     if (o->churn == LOAD_CHURN_TUNNEL && (o->proto != LOAD_HBONE || o->h2)) {
         hb_die("--churn tunnel wants -P hbone -m h1");

@@ -12,6 +12,7 @@
 #define OUTER_CONN_WINDOW   (16 << 20)
 
 static nghttp2_session_callbacks *callbacks;
+static nghttp2_option *options;
 
 void
 load_pipe_mark(load_pipe_t *pipe)
@@ -31,6 +32,7 @@ pipe_up(load_pipe_t *pipe)
     load_counts.tunnels++;
     load_run.open_count++;
     load_inner_begin(pipe);
+    load_conn_back(pipe->conn);
 
     for (size_t i = 0; i < load_options.streams; i++) {
         if (pipe->slots[i].busy) {
@@ -160,9 +162,36 @@ load_pipe_end(load_pipe_t *pipe)
     load_conn_mark(pipe->conn);
 }
 
+/* --reconnect: what was sent is lost, what was not waits for the next tunnel. */
+static void
+keep_unsent(load_pipe_t *pipe, bool sent)
+{
+    for (size_t i = 0; i < load_options.streams; i++) {
+        load_slot_t *slot = &pipe->slots[i];
+
+        if (!slot->busy || !sent) {
+            continue;
+        }
+        if (load_run.phase == LOAD_RUN) {
+            load_counts.done++;
+            load_counts.lost_requests++;
+        }
+        load_slot_idle(slot);
+    }
+    if (pipe->conn->state == LOAD_CONN_UP && load_run.phase != LOAD_END) {
+        load_counts.lost_tunnels += load_run.phase == LOAD_RUN;
+
+        if (pipe->state == LOAD_PIPE_CLOSED) { /* the next request may have opened it */
+            load_pipe_open(pipe);
+        }
+    }
+}
+
 void
 load_pipe_gone(load_pipe_t *pipe, bool lost)
 {
+    bool was_open = pipe->state == LOAD_PIPE_OPEN;
+
     if (pipe->state == LOAD_PIPE_OPEN) {
         load_run.open_count--;
     }
@@ -173,6 +202,11 @@ load_pipe_gone(load_pipe_t *pipe, bool lost)
     pipe->inner = NULL;
     hb_buf_clear(&pipe->head);
     hb_buf_clear(&pipe->tunnel_out);
+
+    if (load_options.reconnect) {
+        keep_unsent(pipe, was_open);
+        return;
+    }
 
     for (size_t i = 0; i < load_options.streams; i++) {
         load_slot_t *slot = &pipe->slots[i];
@@ -242,6 +276,9 @@ on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_
     (void) flags;
     (void) user;
 
+    if (load_options.stalled != 0 && (pipe == NULL || !pipe->stalled)) {
+        nghttp2_session_consume(session, stream_id, len);
+    }
     if (pipe != NULL && pipe->state == LOAD_PIPE_OPEN && !load_inner_feed(pipe, data, len)) {
         load_counts.protocol++;
     }
@@ -269,6 +306,9 @@ on_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 void
 load_pipe_init(void)
 {
+    nghttp2_option_new(&options);
+    nghttp2_option_set_no_auto_window_update(options, load_options.stalled != 0);
+
     nghttp2_session_callbacks_new(&callbacks);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
@@ -279,12 +319,13 @@ load_pipe_init(void)
 void
 load_outer_begin(load_conn_t *conn)
 {
-    static const nghttp2_settings_entry settings[] = {
-        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, OUTER_STREAM_WINDOW },
+    size_t window = load_options.window != 0 ? load_options.window : OUTER_STREAM_WINDOW;
+    const nghttp2_settings_entry settings[] = {
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t) window },
         { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
     };
 
-    nghttp2_session_client_new(&conn->outer, callbacks, conn);
+    nghttp2_session_client_new2(&conn->outer, callbacks, conn, options);
     nghttp2_submit_settings(conn->outer, NGHTTP2_FLAG_NONE, settings, 2);
     nghttp2_session_set_local_window_size(conn->outer, NGHTTP2_FLAG_NONE, 0, OUTER_CONN_WINDOW);
     load_conn_mark(conn);

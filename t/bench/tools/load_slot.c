@@ -11,7 +11,10 @@
 
 #include <stdio.h>
 
+#define PIECE_SIZE 256
+
 static hb_buf_t h1_request;
+static size_t h1_head_len;
 static uint8_t *body;
 static nghttp2_nv h2_headers[LOAD_MAX_HEADERS + 4];
 static size_t h2_header_count;
@@ -73,6 +76,7 @@ load_request_build(void)
         add_h1_header("content-length", len);
     }
     add_text("\r\n");
+    h1_head_len = hb_buf_len(&h1_request);
     hb_buf_add(&h1_request, body, o->body_len);
 }
 
@@ -117,7 +121,8 @@ load_slot_send(load_slot_t *slot)
             return;
         }
     } else {
-        hb_buf_add(pipe->out, hb_buf_data(&h1_request), hb_buf_len(&h1_request));
+        hb_buf_add(pipe->out, hb_buf_data(&h1_request),
+                   load_options.body_tick_ns != 0 ? h1_head_len : hb_buf_len(&h1_request));
     }
     load_pipe_mark(pipe);
 }
@@ -175,9 +180,39 @@ load_slot_idle(load_slot_t *slot)
     }
 }
 
+static void
+send_piece(load_slot_t *slot)
+{
+    size_t left = load_options.body_len - slot->sent;
+    size_t part = left < PIECE_SIZE ? left : PIECE_SIZE;
+
+    if (slot->busy && part != 0 && slot->pipe->state == LOAD_PIPE_OPEN) {
+        hb_buf_add(slot->pipe->out, body + slot->sent, part);
+        slot->sent += part;
+        load_pipe_mark(slot->pipe);
+    }
+}
+
+static void
+send_pieces(void)
+{
+    if (load_options.body_tick_ns == 0 || load_run.next_piece > load_run.now) {
+        return;
+    }
+    load_run.next_piece = load_run.now + load_options.body_tick_ns;
+
+    for (size_t i = 0; i < load_options.conns; i++) {
+        for (size_t j = 0; j < load_options.tunnels; j++) {
+            send_piece(load_run.conns[i].pipes[j].slots);
+        }
+    }
+}
+
 void
 load_slots_wake(void)
 {
+    send_pieces();
+
     while (load_options.rate > 0 && load_run.idle_first != NULL
            && load_run.due <= (double) load_run.now
            && (load_run.phase == LOAD_RUN || load_run.phase == LOAD_WARM))
@@ -213,6 +248,7 @@ count_request(const load_slot_t *slot, bool failed)
 {
     load_counts.done++;
     load_counts.body_bytes += slot->got;
+    load_stats_answer();
 
     if (failed) {
         load_counts.stream++;

@@ -18,6 +18,12 @@ static uint64_t latency_count;
 static uint64_t latency_max;
 static double latency_sum;
 
+static uint64_t last_answer;
+static uint64_t longest_gap;
+static uint64_t back_count;
+static uint64_t back_max;
+static uint64_t back_sum;
+
 load_counts_t load_counts;
 
 static size_t
@@ -55,6 +61,26 @@ load_stats_latency(uint64_t ns)
 
     if (ns > latency_max) {
         latency_max = ns;
+    }
+}
+
+void
+load_stats_answer(void)
+{
+    if (last_answer != 0 && load_run.now - last_answer > longest_gap) {
+        longest_gap = load_run.now - last_answer;
+    }
+    last_answer = load_run.now;
+}
+
+void
+load_stats_back(uint64_t ns)
+{
+    back_count++;
+    back_sum += ns;
+
+    if (ns > back_max) {
+        back_max = ns;
     }
 }
 
@@ -191,6 +217,18 @@ print_errors(void)
 }
 
 static void
+print_lost(void)
+{
+    const load_counts_t *c = &load_counts;
+
+    printf("\"lost\":{\"conns\":%" PRIu64 ",\"requests\":%" PRIu64 ",\"tunnels\":%" PRIu64
+           ",\"back\":%" PRIu64 ",\"back_ms_mean\":%.2f,\"back_ms_max\":%.2f},",
+           c->lost_conns, c->lost_requests, c->lost_tunnels, back_count,
+           back_count != 0 ? (double) back_sum / (double) back_count / 1e6 : 0,
+           (double) back_max / 1e6);
+}
+
+static void
 print_latency(void)
 {
     double mean = latency_count != 0 ? latency_sum / (double) latency_count / 1000 : 0;
@@ -215,6 +253,8 @@ load_stats_print(const load_edge_t *from, const load_edge_t *to, double setup_se
     print_status();
     print_errors();
     print_latency();
+    print_lost();
+    printf("\"longest_gap_ms\":%.2f,", (double) longest_gap / 1e6);
     printf("\"handshakes\":%" PRIu64 ",\"resumed\":%" PRIu64 ",\"tunnels\":%" PRIu64
            ",\"setup_s\":%.3f,",
            to->handshakes - from->handshakes, c->resumed, to->tunnels - from->tunnels,

@@ -48,6 +48,13 @@ struct server_pipe_s {
     hb_chunks_t chunks;
     uint64_t body_left;
     bool chunked;
+
+    /* HTTP/1.1: an answer that waits, or comes in pieces */
+    server_pipe_t *prev_waiting;
+    server_pipe_t *next_waiting;
+    uint64_t due; /* ns; 0: does not wait */
+    uint64_t tick_ns;
+    uint64_t ticks_left;
 };
 
 struct server_conn_s {
@@ -66,8 +73,14 @@ struct server_conn_s {
 
 /* server_app.c: the application. */
 
-/* body_size is of the answers whose path asks for nothing else. */
-void server_app_init(const char *name, size_t body_size);
+/* body_size and delay_ms are of the answers whose path asks for nothing else. */
+void server_app_init(const char *name, size_t body_size, uint64_t delay_ms);
+
+/* Requests that have come so far. */
+uint64_t server_app_requests(void);
+
+/* Goes on with answers whose time has come; returns the milliseconds until the next, -1: none. */
+int server_app_wake(void);
 
 /* Inner bytes arrive; false: the pipe is of no more use. */
 bool server_app_feed(server_pipe_t *pipe, const uint8_t *data, size_t len);

@@ -3,6 +3,9 @@
  * The application inside hboneserver, in HTTP/1.1 and HTTP/2: /size/N answers N body bytes,
  * /status/N that status, anything else 200 and the body of -b bytes.  A request with content-type
  * application/grpc is answered with a grpc-status trailer.
+ *
+ * In HTTP/1.1 only: /delay/MS waits before its answer (--delay MS has all wait); /tick/MS/COUNT
+ * answers at once, and then so many chunks of 64 bytes come, one each MS.
  */
 
 #include "server.h"
@@ -16,9 +19,13 @@
 #define INNER_CONN_WINDOW   (16 << 20)
 #define MAX_STREAMS         1000
 
+#define TICK_SIZE           64
+
 typedef struct {
     size_t size;
     int status;
+    uint64_t delay_ns; /* before the answer, or between two chunks */
+    uint64_t ticks;
 } plan_t;
 
 /* An inner HTTP/2 request; it lives as long as its stream. */
@@ -30,6 +37,9 @@ typedef struct request_s {
 
 static const char *app_name;
 static size_t default_size;
+static uint64_t default_delay_ns;
+static uint64_t request_count;
+static server_pipe_t *waiting;
 static uint8_t *filler;
 static hb_buf_t default_answer; /* HTTP/1.1: the head and body of most answers */
 static nghttp2_session_callbacks *callbacks;
@@ -46,9 +56,24 @@ digits(const uint8_t *at, const uint8_t *end)
 }
 
 static plan_t
+default_plan(void)
+{
+    return (plan_t) { .size = default_size, .status = 200, .delay_ns = default_delay_ns };
+}
+
+static void
+plan_ticks(plan_t *plan, const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *slash = memchr(at, '/', (size_t) (end - at));
+
+    plan->delay_ns = digits(at, end) * 1000000;
+    plan->ticks = slash != NULL ? digits(slash + 1, end) : 0;
+}
+
+static plan_t
 plan_for(const uint8_t *path, size_t len)
 {
-    plan_t plan = { .size = default_size, .status = 200 };
+    plan_t plan = default_plan();
 
     if (len > 6 && memcmp(path, "/size/", 6) == 0) {
         plan.size = digits(path + 6, path + len);
@@ -59,6 +84,10 @@ plan_for(const uint8_t *path, size_t len)
         uint64_t status = digits(path + 8, path + len);
 
         plan.status = status >= 200 && status <= 599 ? (int) status : 200;
+    } else if (len > 7 && memcmp(path, "/delay/", 7) == 0) {
+        plan.delay_ns = digits(path + 7, path + len) * 1000000;
+    } else if (len > 6 && memcmp(path, "/tick/", 6) == 0) {
+        plan_ticks(&plan, path + 6, path + len);
     }
     return plan;
 }
@@ -79,14 +108,81 @@ add_h1_head(hb_buf_t *out, plan_t plan)
 }
 
 static void
-answer_h1(server_pipe_t *pipe, const uint8_t *line, size_t len)
+stop_waiting(server_pipe_t *pipe)
+{
+    if (pipe->due == 0) {
+        return;
+    }
+    pipe->due = 0;
+    *(pipe->prev_waiting != NULL ? &pipe->prev_waiting->next_waiting : &waiting)
+        = pipe->next_waiting;
+
+    if (pipe->next_waiting != NULL) {
+        pipe->next_waiting->prev_waiting = pipe->prev_waiting;
+    }
+}
+
+static void
+wait_until(server_pipe_t *pipe, uint64_t due)
+{
+    if (pipe->due == 0) {
+        pipe->prev_waiting = NULL;
+        pipe->next_waiting = waiting;
+        if (waiting != NULL) {
+            waiting->prev_waiting = pipe;
+        }
+        waiting = pipe;
+    }
+    pipe->due = due;
+}
+
+static plan_t
+plan_of_line(const uint8_t *line, size_t len)
 {
     const uint8_t *space = memchr(line, ' ', len);
-    plan_t plan = { .size = default_size, .status = 200 };
 
-    if (space != NULL) {
-        plan = plan_for(space + 1, len - (size_t) (space + 1 - line));
+    return space != NULL ? plan_for(space + 1, len - (size_t) (space + 1 - line)) : default_plan();
+}
+
+static void
+begin_ticks(server_pipe_t *pipe, plan_t plan)
+{
+    char head[512];
+    int len = snprintf(head, sizeof(head),
+                       "HTTP/1.1 200 OK\r\nserver: hboneserver\r\nx-upstream: %s\r\n"
+                       "transfer-encoding: chunked\r\n\r\n",
+                       app_name);
+
+    if (len < 0 || (size_t) len >= sizeof(head)) {
+        hb_die("the name is too long");
     }
+    hb_buf_add(pipe->out, head, (size_t) len);
+    pipe->tick_ns = plan.delay_ns;
+    pipe->ticks_left = plan.ticks;
+    wait_until(pipe, hb_now_ns() + plan.delay_ns);
+    server_pipe_mark(pipe);
+}
+
+/* A chunk, and the end after the last. */
+static void
+tick(server_pipe_t *pipe)
+{
+    hb_buf_add(pipe->out, "40\r\n", 4);
+    hb_buf_add(pipe->out, filler, TICK_SIZE);
+    hb_buf_add(pipe->out, "\r\n", 2);
+
+    if (--pipe->ticks_left > 0) {
+        wait_until(pipe, pipe->due + pipe->tick_ns);
+    } else {
+        stop_waiting(pipe);
+        hb_buf_add(pipe->out, "0\r\n\r\n", 5);
+    }
+    server_pipe_mark(pipe);
+}
+
+static void
+answer_now(server_pipe_t *pipe, plan_t plan)
+{
     if (plan.size == default_size && plan.status == 200) {
         hb_buf_add(pipe->out, hb_buf_data(&default_answer), hb_buf_len(&default_answer));
     } else {
@@ -94,6 +190,67 @@ answer_h1(server_pipe_t *pipe, const uint8_t *line, size_t len)
         hb_buf_add(pipe->out, filler, plan.size);
     }
     server_pipe_mark(pipe);
+}
+
+/* line: of the request, and no longer needed afterwards. */
+static void
+answer_h1(server_pipe_t *pipe, const uint8_t *line, size_t len)
+{
+    plan_t plan = plan_of_line(line, len);
+
+    request_count++;
+
+    if (plan.ticks > 0) {
+        begin_ticks(pipe, plan);
+    } else if (plan.delay_ns == 0) {
+        answer_now(pipe, plan);
+    } else {
+        if (hb_buf_len(&pipe->request_line) == 0) {
+            hb_buf_add(&pipe->request_line, line, len < KEPT_LINE ? len : KEPT_LINE);
+        }
+        wait_until(pipe, hb_now_ns() + plan.delay_ns);
+    }
+}
+
+static void
+wake(server_pipe_t *pipe)
+{
+    if (pipe->ticks_left > 0) {
+        tick(pipe);
+        return;
+    }
+    stop_waiting(pipe);
+    answer_now(pipe,
+               plan_of_line(hb_buf_data(&pipe->request_line), hb_buf_len(&pipe->request_line)));
+    hb_buf_clear(&pipe->request_line);
+}
+
+int
+server_app_wake(void)
+{
+    uint64_t now = hb_now_ns();
+    uint64_t next = UINT64_MAX;
+
+    for (server_pipe_t *pipe = waiting, *after; pipe != NULL; pipe = after) {
+        after = pipe->next_waiting;
+
+        if (pipe->due <= now) {
+            wake(pipe);
+        }
+        if (pipe->due != 0 && pipe->due < next) {
+            next = pipe->due;
+        }
+    }
+    if (next == UINT64_MAX) {
+        return -1;
+    }
+    return next <= now ? 0 : (int) ((next - now + 999999) / 1000000);
+}
+
+uint64_t
+server_app_requests(void)
+{
+    return request_count;
 }
 
 /* Swallows a request's body; returns how many bytes of data were it. */
@@ -115,7 +272,9 @@ skip_body(server_pipe_t *pipe, const uint8_t *data, size_t len)
 
     if (end) {
         answer_h1(pipe, hb_buf_data(&pipe->request_line), hb_buf_len(&pipe->request_line));
-        hb_buf_clear(&pipe->request_line);
+        if (pipe->due == 0 || pipe->ticks_left > 0) {
+            hb_buf_clear(&pipe->request_line);
+        }
     }
     return used;
 }
@@ -173,7 +332,7 @@ on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *user)
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         request_t *request = hb_alloc(1, sizeof(*request));
 
-        request->plan = (plan_t) { .size = default_size, .status = 200 };
+        request->plan = default_plan();
         nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, request);
     }
     return 0;
@@ -257,6 +416,7 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
     char status[16];
     char size[24];
 
+    request_count++;
     snprintf(status, sizeof(status), "%d", request->plan.status);
     snprintf(size, sizeof(size), "%zu", request->plan.size);
 
@@ -327,15 +487,17 @@ server_app_close(server_pipe_t *pipe)
 {
     nghttp2_session_del(pipe->inner); /* requests still open lose their few bytes: fine here */
     pipe->inner = NULL;
+    stop_waiting(pipe);
     hb_buf_free(&pipe->tunnel_out);
     hb_buf_free(&pipe->head);
     hb_buf_free(&pipe->request_line);
 }
 
 void
-server_app_init(const char *name, size_t body_size)
+server_app_init(const char *name, size_t body_size, uint64_t delay_ms)
 {
     app_name = name;
+    default_delay_ns = delay_ms * 1000000;
     default_size = body_size < MAX_BODY ? body_size : MAX_BODY;
     filler = hb_alloc(MAX_BODY, 1);
     memset(filler, 'y', MAX_BODY);

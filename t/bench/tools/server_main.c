@@ -6,13 +6,15 @@
  *   --plain ADDR:PORT   plaintext HTTP/1.1, or HTTP/2 by prior knowledge
  *   --echo  ADDR:PORT   plaintext: every byte comes back
  *
- * Each may be given several times.  One thread, one epoll loop; a signal ends it.
+ * Each may be given several times.  One thread, one epoll loop.  SIGTERM ends it, and it says on
+ * standard output how many requests have come.
  */
 
 #include "server.h"
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -27,6 +29,7 @@ typedef struct {
     int fd;
 } listener_t;
 
+static volatile sig_atomic_t ended;
 static listener_t listeners[MAX_LISTENERS];
 static size_t listener_count;
 
@@ -34,7 +37,7 @@ static void __attribute__((noreturn))
 usage(void)
 {
     hb_die("hboneserver [--hbone A:P] [--plain A:P] [--echo A:P] [-b BODY_BYTES] [--name NAME] "
-           "--ca FILE --cert FILE --key FILE");
+           "[--delay MS] --ca FILE --cert FILE --key FILE");
 }
 
 static void
@@ -75,8 +78,13 @@ run(int epoll)
 {
     struct epoll_event events[MAX_EVENTS];
 
-    for (;;) {
-        int count = epoll_wait(epoll, events, MAX_EVENTS, -1);
+    int wait = -1;
+    sigset_t unblocked;
+
+    sigemptyset(&unblocked);
+
+    while (!ended) {
+        int count = epoll_pwait(epoll, events, MAX_EVENTS, wait, &unblocked);
 
         for (int i = 0; i < count; i++) {
             void *owner = events[i].data.ptr;
@@ -87,8 +95,30 @@ run(int epoll)
                 server_conn_event(owner, events[i].events);
             }
         }
+        wait = server_app_wake();
         server_conns_flush();
     }
+}
+
+static void
+on_term(int number)
+{
+    (void) number;
+    ended = 1;
+}
+
+/* The signal is let in only while the loop waits, so that it is never missed. */
+static void
+handle_signals(void)
+{
+    struct sigaction action = { .sa_handler = on_term };
+    sigset_t term;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGTERM, &action, NULL);
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, NULL);
 }
 
 static void
@@ -98,10 +128,12 @@ read_options(int argc, char **argv, hb_tls_files_t *files)
         { "hbone", required_argument, NULL, 'B' }, { "plain", required_argument, NULL, 'P' },
         { "echo", required_argument, NULL, 'E' },  { "ca", required_argument, NULL, 'A' },
         { "cert", required_argument, NULL, 'C' },  { "key", required_argument, NULL, 'K' },
-        { "name", required_argument, NULL, 'N' },  { NULL, 0, NULL, 0 },
+        { "name", required_argument, NULL, 'N' },  { "delay", required_argument, NULL, 'D' },
+        { NULL, 0, NULL, 0 },
     };
     const char *name = "app";
     size_t body_size = DEFAULT_BODY_SIZE;
+    uint64_t delay_ms = 0;
     int option;
 
     while ((option = getopt_long(argc, argv, "b:", long_options, NULL)) != -1) {
@@ -113,6 +145,7 @@ read_options(int argc, char **argv, hb_tls_files_t *files)
         case 'C': files->cert = optarg; break;
         case 'K': files->key = optarg; break;
         case 'N': name = optarg; break;
+        case 'D': delay_ms = hb_number(optarg, "delay"); break;
         case 'b': body_size = hb_number(optarg, "body size"); break;
         default: usage();
         }
@@ -120,7 +153,7 @@ read_options(int argc, char **argv, hb_tls_files_t *files)
     if (optind != argc || listener_count == 0) {
         usage();
     }
-    server_app_init(name, body_size);
+    server_app_init(name, body_size, delay_ms);
 }
 
 int
@@ -130,7 +163,7 @@ main(int argc, char **argv)
     SSL_CTX *tls = NULL;
 
     read_options(argc, argv, &files);
-    signal(SIGPIPE, SIG_IGN);
+    handle_signals();
 
     if (files.cert != NULL) {
         tls = hb_tls_server(&files);
@@ -152,4 +185,7 @@ main(int argc, char **argv)
         epoll_ctl(epoll, EPOLL_CTL_ADD, listener->fd, &event);
     }
     run(epoll);
+    printf("{\"event\":\"total\",\"requests\":%llu}\n",
+           (unsigned long long) server_app_requests());
+    return 0;
 }

@@ -36,6 +36,7 @@ use Test::Cairn::H2 qw(h2_frame);
 use Test::Cairn::HBONE ();
 use Test::Cairn::HTTP2 ();
 use Test::Cairn::HTTP1 qw(http1_request http1_chunked);
+use Test::Cairn::Load ();
 use Test::Cairn::Mesh ();
 use Test::Cairn::Request qw(parse_request);
 use Test::Cairn::Socket ();
@@ -270,6 +271,13 @@ sub tunnels {
 
     $_->answered for @tunnels;
     return @tunnels;
+}
+
+# load(as => IDENTITY, to => SERVICE, options => [...]): the load generator at work on the waypoint.
+sub load {
+    my ($self, %option) = @_;
+
+    return Test::Cairn::Load->start($self, %option);
 }
 
 # An HTTP/1.1 client on the plaintext listener.

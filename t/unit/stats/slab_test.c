@@ -251,6 +251,9 @@ active_requests_are_summed_and_those_of_a_dead_worker_leave_with_it(void **state
 
     assert_int_equal(read(ends[0], &byte, 1), 1);
     assert_int_equal(cn_slab_active(slab, 5), 1003);
+    assert_int_equal(cn_slab_worker_active(slab, 0, 5), 3);
+    assert_int_equal(cn_slab_worker_active(slab, 1, 5), 1000);
+    assert_int_equal(cn_slab_worker_active(slab, CN_WORKERS_MAX, 5), 0);
     assert_int_equal(cn_slab_active(slab, CN_CELL_OVERFLOW), 1);
     assert_int_equal(cn_slab_active(slab, CN_CELL_NONE), 1);
     assert_int_equal(kill(child, SIGKILL), 0);

@@ -10,11 +10,13 @@ use warnings;
 
 use Carp qw(croak);
 use IO::Handle ();
+use IO::Socket::INET ();
 use JSON::PP ();
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
 use Test::Cairn::Behaviour ();
 use Test::Cairn::CA qw(identity_files spiffe_id);
+use Test::Cairn::Load ();
 use Test::Cairn::Net qw(pod_address listen_on);
 use Test::Cairn::Upstream ();
 use Test::Cairn::Util qw(lines_from spawn_child kill_child test_dir wait_for);
@@ -23,6 +25,7 @@ my $JSON = JSON::PP->new->latin1;
 my %KNOWN = map { $_ => 1 } qw(
     ip port ports identity hbone plain client program connect settings window goaway_after
     any_authority h2_settings h2_window labels namespace service_account annotations ready uid manifest
+    native
 );
 
 
@@ -91,6 +94,7 @@ sub start {
     my ($self) = @_;
 
     return if $self->{pid} || $self->{client};
+    return $self->start_native if $self->{native};
 
     my @listeners;
     push @listeners, ['hbone', listen_on($self->{ip}, 15008)] if $self->{hbone};
@@ -113,6 +117,28 @@ sub start {
     return;
 }
 
+# The same by a server that bears load, but knows no programs and tells nothing of its requests but
+# their number, when it is stopped: an event `total`.
+sub start_native {
+    my ($self) = @_;
+
+    my $program = Test::Cairn::Load::tool('hboneserver');
+    my $identity = identity_files($self->{id});
+    my $option = ref $self->{native} ? $self->{native} : {};
+    my @command = ($program, '--hbone', "$self->{ip}:15008", '--name', $self->{name},
+        '--ca', $identity->{root}, '--cert', $identity->{certificate}, '--key', $identity->{key},
+        '-b', $option->{size} // 128, '--delay', $option->{delay} // 0);
+
+    $self->{pid} = spawn_child(sub {
+        open STDOUT, '>>', $self->{file} or die "cannot append to $self->{file}: $!";
+        exec { $command[0] } @command or die "cannot run $command[0]: $!";
+    });
+
+    wait_for(sub { IO::Socket::INET->new(PeerAddr => $self->{ip}, PeerPort => 15008) }, 10)
+        or croak "pod $self->{name} does not listen";
+    return;
+}
+
 # Stops it: its address refuses connections, those that are open end.
 sub stop {
     my ($self) = @_;
@@ -120,7 +146,7 @@ sub stop {
     my $pid = delete $self->{pid} or return;
 
     kill_child($pid, 'TERM');
-    close delete $self->{control};
+    close delete $self->{control} if $self->{control};
     return;
 }
 
