@@ -47,6 +47,7 @@ describe_worker(uint32_t index, const cn_slab_worker_t *slot)
     cn_print_set(&object, "generation", number(slot->generation));
     cn_print_set(&object, "connections", number(slot->connections));
     cn_print_set(&object, "tunnels", number(slot->tunnels));
+    cn_print_set(&object, "attends", number(slot->attends));
     cn_print_set(&object, "active_requests", number(slot->active));
     cn_print_set(&object, "requests", number(slot->requests));
     cn_print_set(&object, "busy_us", number(slot->busy_us));
