@@ -150,7 +150,8 @@ sub stop {
     return;
 }
 
-# command({ ... }): a command to the process; returns { connections, tunnels }, the numbers open.
+# command({ ... }): a command to the process; returns { connections, tunnels, sent, cuts }: how many
+# are open, the bytes of HTTP/2 sent on those, and how many cuts are left.
 sub command {
     my ($self, $command) = @_;
 
@@ -170,6 +171,17 @@ sub program {
     return;
 }
 
+# cut([BYTES, 'fin' | 'rst'], ...): each of the next HBONE connections ends so when so many bytes of
+# HTTP/2 were sent on it.
+sub cut {
+    my ($self, @cuts) = @_;
+
+    $self->command({ set => { cuts => \@cuts } });
+    return;
+}
+
+sub cuts_left { return $_[0]->command({})->{cuts} }
+sub bytes_sent { return $_[0]->command({})->{sent} }
 sub open_connections { return $_[0]->command({})->{connections} }
 sub open_tunnels { return $_[0]->command({})->{tunnels} }
 sub goaway { return $_[0]->command({ goaway => 1 }) }

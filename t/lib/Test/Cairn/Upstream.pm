@@ -159,9 +159,16 @@ sub command {
         $_->abort for @connections;
     }
 
-    my $tunnels = 0;
-    $tunnels += keys %{ $_->{sessions} } for grep { $_->{h2} } @connections;
-    return { connections => scalar @connections, tunnels => $tunnels };
+    my ($tunnels, $sent) = (0, 0);
+
+    for my $connection (grep { $_->{h2} } @connections) {
+        $tunnels += keys %{ $connection->{sessions} };
+        $sent += $connection->{sent};
+    }
+    return {
+        connections => scalar @connections, tunnels => $tunnels, sent => $sent,
+        cuts => scalar @{ $self->{pod}{cuts} // [] }
+    };
 }
 
 
@@ -179,6 +186,7 @@ sub new {
 
     my $self = bless {
         loop => $loop, kind => $kind, number => ++$loop->{number}, sessions => {}, peer => '',
+        sent => 0,
         socket => Test::Cairn::Socket->new($accepted), from => $accepted->peerhost
     }, $class;
 
@@ -187,6 +195,7 @@ sub new {
 
     if ($kind eq 'hbone') {
         $socket->start_tls(SSL_server => 1, SSL_reuse_ctx => $loop->{tls});
+        $self->{cut} = shift @{ $loop->{pod}{cuts} // [] };
 
     } else {
         $self->opened;
@@ -290,8 +299,9 @@ sub settle {
     }
 
     for (1 .. 4) {
-        $socket->{out} .= $self->{h2}->output if $self->{h2};
+        $self->write_frames if $self->{h2};
         $socket->flush if !$socket->{closed};
+        return $self->break_off if $self->{cut} && $self->{cut}[0] <= $self->{sent};
         $_->drained for values %{ $self->{sessions} };
         last if $socket->unsent || !$self->{h2} || !$self->{h2}->output_size;
     }
@@ -299,6 +309,30 @@ sub settle {
     return $self->closed if $socket->{closed} || $socket->error ne '';
     return $self->closed if $socket->ended && ($self->{h2} || $self->plain_over);
     $self->watch;
+    return;
+}
+
+# HTTP/2's bytes, up to where this connection is to be cut.
+sub write_frames {
+    my ($self) = @_;
+
+    my $bytes = $self->{h2}->output;
+    my $room = $self->{cut} ? $self->{cut}[0] - $self->{sent} : length $bytes;
+
+    $bytes = substr $bytes, 0, $room if length $bytes > $room;
+    $self->{sent} += length $bytes;
+    $self->{socket}{out} .= $bytes;
+    return;
+}
+
+# The end of a connection that is to be cut: `fin` is close_notify and the end, `rst` a reset.
+sub break_off {
+    my ($self) = @_;
+
+    $self->{loop}{poll}->remove($self->{socket}{socket});
+    $self->{socket}->finish if $self->{cut}[1] eq 'fin';
+    $self->{socket}->abort if $self->{cut}[1] eq 'rst';
+    $self->closed;
     return;
 }
 
