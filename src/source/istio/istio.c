@@ -73,33 +73,19 @@ state_create(void)
 }
 
 
-/* File names are shared by all documents of a file, so they are copied once for each resource. */
-static void
-set_file(cn_doc_t *doc, const char *file)
-{
-    doc->file = file;
-
-    CN_DOC_EACH(doc, item) {
-        set_file(item, file);
-    }
-}
-
-
 static cn_status_t
 state_add(cn_istio_state_t *state, cn_bytes_t key, const cn_doc_t *doc)
 {
     cn_doc_t    *copy = cn_yaml_copy(doc, state->pool);
-    char        *file = cn_pool_str(state->pool, cn_bytes_str(doc->file));
     cn_bytes_t  *key_slot = cn_array_add(&state->keys);
     cn_doc_t   **doc_slot = cn_array_add(&state->documents);
 
-    if (copy == NULL || file == NULL || key_slot == NULL || doc_slot == NULL
+    if (copy == NULL || key_slot == NULL || doc_slot == NULL
         || cn_pool_copy(state->pool, key, key_slot) != CN_OK)
     {
         return CN_ERR_MEMORY;
     }
 
-    set_file(copy, file);
     *doc_slot = copy;
 
     return cn_map_set(state->by_key, key, copy);
@@ -225,19 +211,11 @@ fall_back(const attempt_t *attempt)
     cn_report_t     *scratch = cn_report_create(istio->pool);
     cn_read_t        read = { .pool = istio->pool, .report = scratch, .model = istio->model };
     cn_loaded_t     *old;
-    char            *file;
 
     if (copy == NULL || scratch == NULL) {
         return false;
     }
 
-    file = cn_pool_str(istio->pool, cn_bytes_str(last->file));
-
-    if (file == NULL) {
-        return false;
-    }
-
-    set_file(copy, file);
     old = cn_istio_loaded(istio, copy, &read);
 
     if (old == NULL || read.errors > 0) {

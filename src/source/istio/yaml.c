@@ -428,8 +428,8 @@ cn_yaml_read(const char *file, cn_bytes_t text, cn_pool_t *pool, cn_report_t *re
 }
 
 
-cn_doc_t *
-cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool)
+static cn_doc_t *
+copy_tree(const cn_doc_t *doc, cn_pool_t *pool, const char *file)
 {
     cn_doc_t  *copy = cn_pool_alloc(pool, sizeof(*copy));
     cn_doc_t  *last = NULL;
@@ -439,6 +439,7 @@ cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool)
     }
 
     *copy = *doc;
+    copy->file = file;
     copy->used = false;
     copy->first = NULL;
     copy->next = NULL;
@@ -450,7 +451,7 @@ cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool)
     }
 
     CN_DOC_EACH(doc, item) {
-        cn_doc_t  *twin = cn_yaml_copy(item, pool);
+        cn_doc_t  *twin = copy_tree(item, pool, file);
 
         if (twin == NULL) {
             return NULL;
@@ -460,4 +461,13 @@ cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool)
     }
 
     return copy;
+}
+
+
+cn_doc_t *
+cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool)
+{
+    const char  *file = cn_pool_str(pool, cn_bytes_str(doc->file));
+
+    return file == NULL ? NULL : copy_tree(doc, pool, file);
 }

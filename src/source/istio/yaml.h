@@ -21,7 +21,7 @@
 cn_status_t cn_yaml_read(const char *file, cn_bytes_t text, cn_pool_t *pool, cn_report_t *report,
     cn_array_t *documents) CN_MUST_USE;
 
-/* A copy of doc with all below, unused again; file names are shared.  NULL: memory. */
+/* A copy of doc with all below, its file name too, unused again.  NULL: memory. */
 cn_doc_t *cn_yaml_copy(const cn_doc_t *doc, cn_pool_t *pool) CN_MUST_USE;
 
 #endif

@@ -438,6 +438,20 @@ a_new_broken_route_closes_its_service(void **state)
 }
 
 
+/* Where each route was said: that lives in the model, whatever it was read from. */
+static void
+each_route_tells_its_file(const istio_t *istio)
+{
+    CN_ARRAY_EACH(&istio->model->services, const cn_service_t, service) {
+        CN_ARRAY_EACH(&service->chains, const cn_chain_config_t, chain) {
+            CN_ARRAY_EACH(&chain->routes, const cn_route_t, route) {
+                assert_string_equal(route->origin.file, istio->path);
+            }
+        }
+    }
+}
+
+
 static void
 a_broken_resource_keeps_its_last_good_version(void **state)
 {
@@ -459,6 +473,7 @@ a_broken_resource_keeps_its_last_good_version(void **state)
                    POLICY("p", TO_SERVICE ", rules: [{too: [{operation: {methods: [GET]}}]}]"));
         assert_int_equal(istio.report->errors, 2);
         assert_string_equal(istio_text(&istio, istio_chain(&istio, "web")), good);
+        each_route_tells_its_file(&istio);
     }
 
     /* mended */
@@ -490,6 +505,7 @@ a_file_that_is_no_yaml_keeps_what_it_had(void **state)
     assert_int_equal(istio.status, CN_OK);
     assert_int_equal(istio.report->errors, 1);
     assert_string_equal(istio_text(&istio, istio.json), good);
+    each_route_tells_its_file(&istio);
 
     istio_read(&istio, "{apiVersion: [\n", "");
     assert_int_equal(istio.status, CN_OK);

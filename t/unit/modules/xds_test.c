@@ -312,8 +312,13 @@ join(cn_pool_t *pool, cn_bytes_t left, cn_bytes_t right)
 {
     uint8_t  *octets = cn_pool_octets(pool, left.len + right.len);
 
-    memcpy(octets, left.ptr, left.len);
-    memcpy(octets + left.len, right.ptr, right.len);
+    if (left.len > 0) {
+        memcpy(octets, left.ptr, left.len);
+    }
+
+    if (right.len > 0) {
+        memcpy(octets + left.len, right.ptr, right.len);
+    }
 
     return cn_bytes(octets, left.len + right.len);
 }
