@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "event/channel.h"
+#include "event/signal.h"
 #include "filter/listener.h"
 #include "server/message.h"
 #include "table/verify.h"
@@ -559,6 +560,39 @@ guard_closed(void *owner)
 }
 
 
+#ifdef __SANITIZE_ADDRESS__
+
+/* A worker ends by the signal itself, but not before its leaks were looked for. */
+static void
+ended(void *owner, int number)
+{
+    (void) owner;
+    (void) number;
+    exit(0);
+}
+
+
+static bool
+look_for_leaks(worker_t *worker)
+{
+    static const int  numbers[] = { SIGTERM, 0 };
+
+    return cn_signals_open(worker->env.loop, numbers, ended, worker) != NULL;
+}
+
+#else
+
+static bool
+look_for_leaks(worker_t *worker)
+{
+    (void) worker;
+
+    return true;
+}
+
+#endif
+
+
 static const cn_channel_events_t  guard_events = { guard_message, guard_closed };
 
 
@@ -675,7 +709,7 @@ open_rooms(worker_t *worker)
     worker->guard = cn_channel_open(worker->env.loop, CN_FD_GUARD, &guard_events, worker);
     worker->reserve_fd = dup(CN_FD_SLAB);
 
-    return worker->env.upstream != NULL && worker->guard != NULL;
+    return worker->env.upstream != NULL && worker->guard != NULL && look_for_leaks(worker);
 }
 
 
