@@ -220,13 +220,42 @@ run_call(call_run_t *run, const words_t *words, cn_pool_t *pool)
 }
 
 
-static int
-call_with(const cn_bootstrap_t *bootstrap, const words_t *words, cn_pool_t *pool)
+/*
+ * Where the workload with this identity lives, when its pod is on this machine.  A configuration
+ * that cannot be read is the waypoint's matter: the call is then made from anywhere.
+ */
+static bool
+find_source(const cn_cli_options_t *options, cn_cli_setup_t *setup, const char *id,
+    cn_address_t *source)
 {
-    const char        *id = spiffe_of(words, bootstrap->trust_domain, pool);
-    cn_tls_context_t  *identity;
-    cn_address_t       waypoint;
-    call_run_t         run = { .code = 1 };
+    cn_istio_state_t  *state = NULL;
+    cn_model_t        *model = NULL;
+    bool               found = false;
+
+    if (setup->bootstrap.source_files != NULL
+        && cn_cli_read_model(options, setup, &state, &model) == CN_OK)
+    {
+        found = cn_mesh_source(model, cn_bytes_str(id), source);
+        cn_model_destroy(model);
+    }
+
+    if (state != NULL) {
+        cn_istio_state_destroy(state);
+    }
+
+    return found;
+}
+
+
+static int
+call_with(const cn_cli_options_t *options, cn_cli_setup_t *setup, const words_t *words)
+{
+    const cn_bootstrap_t  *bootstrap = &setup->bootstrap;
+    cn_pool_t             *pool = setup->pool;
+    const char            *id = spiffe_of(words, bootstrap->trust_domain, pool);
+    cn_tls_context_t      *identity;
+    cn_address_t           waypoint, source;
+    call_run_t             run = { .code = 1 };
 
     if (words->via != NULL) {
         if (cn_address_parse(cn_bytes_str(words->via), &waypoint) != CN_OK) {
@@ -249,7 +278,9 @@ call_with(const cn_bootstrap_t *bootstrap, const words_t *words, cn_pool_t *pool
         return 1;
     }
 
-    run.client = cn_mesh_client_create(run.loop, &waypoint, identity);
+    run.client = cn_mesh_client_create(run.loop, &waypoint,
+                                       find_source(options, setup, id, &source) ? &source : NULL,
+                                       identity);
     cn_tls_context_unref(identity);
 
     if (run.client == NULL) {
@@ -311,7 +342,7 @@ cn_cli_call(const cn_cli_options_t *options, int argc, char **argv)
         return 1;
     }
 
-    code = call_with(&setup.bootstrap, &words, setup.pool);
+    code = call_with(options, &setup, &words);
     cn_cli_setup_end(&setup);
 
     return code;

@@ -45,6 +45,8 @@ typedef struct {
     char               bootstrap[PATH_MAX + 16];
     char               error_log[PATH_MAX + 16];
     cn_address_t       ingress;
+    cn_address_t       ingress_pod;     /* where it calls the waypoint from, if it is a workload */
+    bool               ingress_is_pod;
     cn_address_t       hbone;
     cn_address_t       admin;
     cn_address_t       status;
@@ -654,6 +656,7 @@ start_pods(demo_t *demo)
         cn_cli_print_report(setup.report, stderr);
 
     } else {
+        demo->ingress_is_pod = cn_mesh_source(model, CN_BYTES(INGRESS_ID), &demo->ingress_pod);
         started = cn_demo_start_pods(&demo->mesh, model, demo->ca, &demo->hbone);
         cn_model_destroy(model);
     }
@@ -677,7 +680,9 @@ start_ingress(demo_t *demo)
         return false;
     }
 
-    demo->client = cn_mesh_client_create(demo->mesh.loop, &demo->hbone, demo->identity);
+    demo->client = cn_mesh_client_create(demo->mesh.loop, &demo->hbone,
+                                         demo->ingress_is_pod ? &demo->ingress_pod : NULL,
+                                         demo->identity);
     demo->listening.ready = ingress_ready;
 
     return demo->client != NULL

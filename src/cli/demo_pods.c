@@ -111,12 +111,12 @@ pod_ready(cn_watch_t *watch, unsigned events)
 
 
 static bool
-listen_as_pod(cn_demo_pod_t *pod, const cn_table_ip_t *ip)
+listen_as_pod(cn_demo_pod_t *pod, const cn_address_t *ip)
 {
-    cn_address_t  address = { .port = HBONE_PORT };
+    cn_address_t  address = *ip;
     char          text[CN_ADDRESS_TEXT_MAX];
 
-    memcpy(address.ip, ip->ip, 16);
+    address.port = HBONE_PORT;
 
     if (cn_socket_listen(&address, false, BACKLOG, &pod->watch.fd) != CN_OK) {
         cn_address_print(&address, text);
@@ -151,7 +151,10 @@ start_pod(cn_demo_t *demo, const cn_workload_t *workload, const char *ca_directo
     const cn_address_t *waypoint)
 {
     cn_demo_pod_t  *pod = &demo->pods[demo->pod_count];
+    cn_address_t    address = { .port = 0 };
     char            id[1024];
+
+    memcpy(address.ip, CN_ARRAY_AT(&workload->addresses, cn_table_ip_t, 0)->ip, 16);
 
     *pod = (cn_demo_pod_t) {
         .demo = demo,
@@ -166,11 +169,10 @@ start_pod(cn_demo_t *demo, const cn_workload_t *workload, const char *ca_directo
         return false;
     }
 
-    pod->client = cn_mesh_client_create(demo->loop, waypoint, pod->identity);
+    pod->client = cn_mesh_client_create(demo->loop, waypoint, &address, pod->identity);
     demo->pod_count++;
 
-    return pod->client != NULL
-           && listen_as_pod(pod, CN_ARRAY_AT(&workload->addresses, cn_table_ip_t, 0));
+    return pod->client != NULL && listen_as_pod(pod, &address);
 }
 
 

@@ -18,6 +18,8 @@
 struct cn_mesh_client_s {
     cn_loop_t         *loop;
     cn_address_t       waypoint;
+    cn_address_t       source;
+    bool               has_source;
     cn_tls_context_t  *identity;
     cn_session_t      *connection;      /* NULL: none */
     cn_stream_t       *tls;
@@ -54,7 +56,8 @@ connect_to_waypoint(cn_mesh_client_t *client)
         return true;
     }
 
-    tcp = cn_tcp_connect(client->loop, &client->waypoint, CONNECT_TIMEOUT_MS, NULL);
+    tcp = cn_tcp_connect(client->loop, &client->waypoint,
+                         client->has_source ? &client->source : NULL, CONNECT_TIMEOUT_MS, NULL);
 
     if (tcp == NULL) {
         return false;
@@ -141,7 +144,8 @@ cn_mesh_request(cn_mesh_client_t *client, cn_bytes_t authority, const cn_message
 
 
 cn_mesh_client_t *
-cn_mesh_client_create(cn_loop_t *loop, const cn_address_t *waypoint, cn_tls_context_t *identity)
+cn_mesh_client_create(cn_loop_t *loop, const cn_address_t *waypoint, const cn_address_t *source,
+    cn_tls_context_t *identity)
 {
     cn_mesh_client_t  *client = cn_alloc_zero(sizeof(cn_mesh_client_t));
 
@@ -149,9 +153,37 @@ cn_mesh_client_create(cn_loop_t *loop, const cn_address_t *waypoint, cn_tls_cont
         client->loop = loop;
         client->waypoint = *waypoint;
         client->identity = cn_tls_context_ref(identity);
+        client->has_source = source != NULL;
+
+        if (source != NULL) {
+            client->source = *source;
+        }
     }
 
     return client;
+}
+
+
+bool
+cn_mesh_source(const cn_model_t *model, cn_bytes_t principal, cn_address_t *source)
+{
+    static const uint8_t  loopback[13] = { [10] = 0xff, [11] = 0xff, [12] = 127 };
+
+    CN_ARRAY_EACH(&model->workloads, const cn_workload_t, workload) {
+        if (!cn_bytes_equal(workload->principal, principal)) {
+            continue;
+        }
+
+        CN_ARRAY_EACH(&workload->addresses, const cn_table_ip_t, address) {
+            if (memcmp(address->ip, loopback, sizeof(loopback)) == 0) {
+                *source = (cn_address_t) { .port = 0 };
+                memcpy(source->ip, address->ip, sizeof(source->ip));
+                return true;
+            }
+        }
+    }
+
+    return false;
 }
 
 

@@ -643,7 +643,8 @@ cn_tcp_accept(cn_loop_t *loop, int fd, const cn_address_t *peer, cn_account_t *a
 
 
 cn_stream_t *
-cn_tcp_connect(cn_loop_t *loop, const cn_address_t *to, uint64_t timeout_ms, cn_account_t *account)
+cn_tcp_connect(cn_loop_t *loop, const cn_address_t *to, const cn_address_t *from,
+    uint64_t timeout_ms, cn_account_t *account)
 {
     tcp_t        *tcp = tcp_create(loop, to, account);
     cn_status_t   status;
@@ -652,7 +653,7 @@ cn_tcp_connect(cn_loop_t *loop, const cn_address_t *to, uint64_t timeout_ms, cn_
         return NULL;
     }
 
-    status = cn_socket_connect(to, NULL, &tcp->watch.fd);
+    status = cn_socket_connect(to, from, &tcp->watch.fd);
 
     if (status == CN_OK) {
         tcp_opened(tcp);

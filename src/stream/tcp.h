@@ -20,10 +20,10 @@ cn_stream_t *cn_tcp_accept(cn_loop_t *loop, int fd, const cn_address_t *peer,
 /*
  * Connects within timeout_ms (ms).  Never fails at once: a failure is a closed event
  * (CN_CLOSE_CONNECT_REFUSED or _TIMEOUT). opened comes when connected; writes before that are
- * queued.  NULL: memory or descriptors.
+ * queued.  from may be NULL: the address to come from.  NULL: memory or descriptors.
  */
-cn_stream_t *cn_tcp_connect(cn_loop_t *loop, const cn_address_t *to, uint64_t timeout_ms,
-    cn_account_t *account) CN_MUST_USE;
+cn_stream_t *cn_tcp_connect(cn_loop_t *loop, const cn_address_t *to, const cn_address_t *from,
+    uint64_t timeout_ms, cn_account_t *account) CN_MUST_USE;
 
 /* How much unconsumed data it delivers before it stops reading; default CN_STREAM_WINDOW. */
 void cn_tcp_set_window(cn_stream_t *stream, size_t window);

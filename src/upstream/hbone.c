@@ -129,7 +129,8 @@ connection_open(target_t *target, const cn_host_t *host)
     }
 
     to.port = host->hbone_port;
-    tcp = cn_tcp_connect(upstream->env.loop, &to, host->connect_timeout_ms, upstream->env.account);
+    tcp = cn_tcp_connect(upstream->env.loop, &to, NULL, host->connect_timeout_ms,
+                         upstream->env.account);
 
     if (tcp == NULL) {
         cn_free(connection);
@@ -256,7 +257,7 @@ cn_hbone_stream(cn_upstream_t *upstream, const cn_host_t *host)
         return tunnel_stream(upstream, host);
     }
 
-    return cn_tcp_connect(upstream->env.loop, &host->address, host->connect_timeout_ms,
+    return cn_tcp_connect(upstream->env.loop, &host->address, NULL, host->connect_timeout_ms,
                           upstream->env.account);
 }
 

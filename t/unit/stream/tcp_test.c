@@ -462,7 +462,7 @@ connecting_tells_opened_and_then_sends_what_was_written_before(void **state)
 
     (void) state;
 
-    recorder_own(&recorder, cn_tcp_connect(loop, &address, 1000, NULL));
+    recorder_own(&recorder, cn_tcp_connect(loop, &address, NULL, 1000, NULL));
     cn_stream_write(recorder.stream, cn_slice_static(CN_BYTES("early")));
     assert_string_equal(recorder.log, "");
     WAIT_FOR(loop, recorder.sent == 5);
@@ -486,7 +486,7 @@ a_refused_connect_is_a_closed_event(void **state)
 
     (void) close(listener_open(1, &address));
     recorder.in_call = true;
-    recorder_own(&recorder, cn_tcp_connect(loop, &address, 1000, NULL));
+    recorder_own(&recorder, cn_tcp_connect(loop, &address, NULL, 1000, NULL));
     recorder.in_call = false;
     WAIT_FOR(loop, recorder.closed);
     assert_string_equal(recorder.log, "C");
@@ -506,11 +506,11 @@ a_connect_that_takes_too_long_is_a_closed_event(void **state)
     (void) state;
 
     for (size_t i = 0; i < CN_COUNT_OF(fillers); i++) {
-        recorder_own(&fillers[i], cn_tcp_connect(loop, &address, 60000, NULL));
+        recorder_own(&fillers[i], cn_tcp_connect(loop, &address, NULL, 60000, NULL));
         settle(loop);
     }
 
-    recorder_own(&recorder, cn_tcp_connect(loop, &address, 50, NULL));
+    recorder_own(&recorder, cn_tcp_connect(loop, &address, NULL, 50, NULL));
     WAIT_FOR(loop, recorder.closed);
     assert_string_equal(recorder.log, "C");
     assert_int_equal(recorder.reason, CN_CLOSE_CONNECT_TIMEOUT);
@@ -542,7 +542,7 @@ no_event_follows_a_close_within_an_event(void **state)
     settle(loop);
     assert_int_equal(recorder.log[strlen(recorder.log) - 1], 'D');
 
-    recorder_own(&opening, cn_tcp_connect(loop, &address, 1000, NULL));
+    recorder_own(&opening, cn_tcp_connect(loop, &address, NULL, 1000, NULL));
     cn_stream_end(opening.stream);
     WAIT_FOR(loop, opening.closed);
     settle(loop);
