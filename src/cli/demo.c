@@ -38,7 +38,7 @@
 typedef struct {
     cn_demo_t          mesh;
     cn_signals_t      *signals;
-    const char        *program;
+    char               program[PATH_MAX];       /* as commands are printed */
     char               directory[PATH_MAX];     /* of the state */
     char               resources[PATH_MAX];
     char               ca[PATH_MAX + 16];
@@ -608,6 +608,31 @@ on_signal(void *owner, int number)
 }
 
 
+/* How this very program is called from where we are: printed commands are there to be pasted. */
+static void
+name_program(demo_t *demo)
+{
+    struct stat  self, built;
+    ssize_t      len;
+
+    if (stat("/proc/self/exe", &self) == 0 && stat("objs/cairn", &built) == 0
+        && self.st_dev == built.st_dev && self.st_ino == built.st_ino)
+    {
+        snprintf(demo->program, sizeof(demo->program), "objs/cairn");
+        return;
+    }
+
+    len = readlink("/proc/self/exe", demo->program, sizeof(demo->program) - 1);
+
+    if (len > 0) {
+        demo->program[len] = '\0';
+
+    } else {
+        snprintf(demo->program, sizeof(demo->program), "cairn");
+    }
+}
+
+
 static bool
 find_places(demo_t *demo, const cn_cli_options_t *options)
 {
@@ -756,7 +781,7 @@ cn_cli_demo(const cn_cli_options_t *options, int argc, char **argv)
         }
     }
 
-    demo.program = access("objs/cairn", X_OK) == 0 ? "objs/cairn" : "cairn";
+    name_program(&demo);
 
     return find_places(&demo, options) ? run_demo(&demo) : 1;
 }
