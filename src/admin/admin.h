@@ -22,6 +22,7 @@ typedef struct {
     cn_slab_t          *slab;
     const cn_tables_t  *tables;                     /* the master's own, adopted */
     const char         *bootstrap_prefix;
+    uint32_t            upgrades;       /* of the executable since the start */
     bool                (*ready)(void *owner);
     const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
     const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */

@@ -13,7 +13,9 @@ set_active(json_t **object, cn_slab_t *slab, uint32_t cell)
     json_t  *parts = json_array();
 
     for (uint32_t i = 0; i < cn_slab_config(slab)->workers; i++) {
-        cn_print_append(&parts, json_integer(cn_slab_worker_active(slab, i, cell)));
+        if (cn_slab_worker(slab, i)->pid != 0) {
+            cn_print_append(&parts, json_integer(cn_slab_worker_active(slab, i, cell)));
+        }
     }
 
     cn_print_set(object, "active", json_integer(cn_slab_active(slab, cell)));

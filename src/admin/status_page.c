@@ -65,7 +65,10 @@ describe_workers(cn_slab_t *slab)
     json_t  *list = json_array();
 
     for (uint32_t i = 0; i < cn_slab_config(slab)->workers; i++) {
-        cn_print_append(&list, describe_worker(i, cn_slab_worker(slab, i)));
+        /* every other slot is for the workers of the next upgrade */
+        if (cn_slab_worker(slab, i)->pid != 0) {
+            cn_print_append(&list, describe_worker(i, cn_slab_worker(slab, i)));
+        }
     }
 
     return list;
@@ -93,6 +96,7 @@ cn_page_status(cn_page_t *page)
     json_t                 *object = json_object();
 
     cn_print_set(&object, "version", json_string(CN_VERSION));
+    cn_print_set(&object, "upgrades", number(view->upgrades));
     cn_print_set(&object, "ready", json_boolean(view->ready(view->owner)));
     cn_print_set(&object, "generation", number(cn_tables_generation(view->tables)));
     cn_print_set(&object, "errors", number(report != NULL ? report->errors : 0));

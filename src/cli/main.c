@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MASTER_ARGUMENTS_MAX  16
+#define OPTIONS_MAX  9                  /* four with their values, and the end */
 
 typedef struct {
     cn_cli_options_t  common;
@@ -31,7 +31,7 @@ static const char  usage[] =
     "usage: cairn [-c FILE] [-p PREFIX] [-r DIR] [-w N]      run the waypoint\n"
     "       cairn -t                                       check the configuration\n"
     "       cairn -T [--xds DIR]                           print it as JSON; of recorded xDS\n"
-    "       cairn -s reload|reopen|drain|quit|stop         signal the running cairn\n"
+    "       cairn -s reload|reopen|drain|quit|stop|upgrade    signal the running cairn\n"
     "       cairn show status|routes|clusters|config|traffic\n"
     "                                                      ask the running cairn\n"
     "       cairn explain [--from SPIFFE] [-H K:V] METHOD URL    what becomes of a request, why\n"
@@ -126,36 +126,42 @@ take_options(arguments_t *arguments, int argc, char **argv)
 }
 
 
-/* The master gets the same options, so that it reads the same files. */
+/*
+ * Masters get the same options, so that they read the same files; the number of workers is what the
+ * guard has slots and sockets for, whatever the file says by then.
+ */
 static int
-run_guard(const cn_cli_options_t *options, char *workers)
+run_guard(const cn_cli_options_t *options)
 {
-    char            *argv[MASTER_ARGUMENTS_MAX] = { "cairn: master", "--process", "master" };
-    size_t           count = 3;
+    char            *given[OPTIONS_MAX] = { NULL };
+    char             workers[16];
+    size_t           count = 0;
     cn_cli_setup_t   setup;
+
+    if (!cn_cli_setup(options, &setup)) {
+        return 1;
+    }
+
+    snprintf(workers, sizeof(workers), "%u", setup.bootstrap.workers);
 
     const struct {
         char        *name;
         const char  *value;
-    } given[] = {
+    } all[] = {
         { "-c", options->bootstrap.file },
         { "-p", options->bootstrap.prefix },
         { "-r", options->bootstrap.resources },
         { "-w", workers },
     };
 
-    for (size_t i = 0; i < CN_COUNT_OF(given); i++) {
-        if (given[i].value != NULL) {
-            argv[count++] = given[i].name;
-            argv[count++] = (char *) given[i].value;
+    for (size_t i = 0; i < CN_COUNT_OF(all); i++) {
+        if (all[i].value != NULL) {
+            given[count++] = all[i].name;
+            given[count++] = (char *) all[i].value;
         }
     }
 
-    if (!cn_cli_setup(options, &setup)) {
-        return 1;
-    }
-
-    int  code = cn_cli_may_start(options, &setup) ? cn_guard_main(&setup.bootstrap, argv) : 1;
+    int  code = cn_cli_may_start(options, &setup) ? cn_guard_main(&setup.bootstrap, given) : 1;
 
     cn_cli_setup_end(&setup);
 
@@ -164,7 +170,7 @@ run_guard(const cn_cli_options_t *options, char *workers)
 
 
 static int
-run_master(const cn_cli_options_t *options)
+run_master(const cn_cli_options_t *options, uint32_t first_slot, uint32_t number)
 {
     cn_cli_setup_t  setup;
 
@@ -172,7 +178,7 @@ run_master(const cn_cli_options_t *options)
         return 1;
     }
 
-    int  code = cn_master_main(&setup.bootstrap);
+    int  code = cn_master_main(&setup.bootstrap, first_slot, number);
 
     cn_cli_setup_end(&setup);
 
@@ -180,22 +186,33 @@ run_master(const cn_cli_options_t *options)
 }
 
 
-/* cairn --process worker INDEX LEVEL | --process master [options] */
+/* cairn --process worker SLOT LEVEL | --process master SLOT NUMBER [options] | --process probe */
 static int
 run_process(int argc, char **argv)
 {
     arguments_t  arguments = { 0 };
-    uint64_t     index, level;
+    uint64_t     slot, number;
 
-    if (argc == 5 && strcmp(argv[2], "worker") == 0) {
-        return cn_bytes_to_u64(cn_bytes_str(argv[3]), CN_WORKERS_MAX - 1, &index) == CN_OK
-            && cn_bytes_to_u64(cn_bytes_str(argv[4]), CN_LOG_DEBUG, &level) == CN_OK
-            ? cn_worker_main((uint32_t) index, (cn_log_level_t) level) : 2;
+    if (argc == 3 && strcmp(argv[2], "probe") == 0) {
+        return cn_probe_main();
     }
 
-    if (argc >= 3 && strcmp(argv[2], "master") == 0) {
-        optind = 3;
-        return take_options(&arguments, argc, argv) ? run_master(&arguments.common) : 2;
+    if (argc < 5
+        || cn_bytes_to_u64(cn_bytes_str(argv[3]), CN_SLOTS_MAX - 1, &slot) != CN_OK
+        || cn_bytes_to_u64(cn_bytes_str(argv[4]), UINT32_MAX, &number) != CN_OK)
+    {
+        return 2;
+    }
+
+    if (argc == 5 && strcmp(argv[2], "worker") == 0) {
+        return number <= CN_LOG_DEBUG ? cn_worker_main((uint32_t) slot, (cn_log_level_t) number)
+                                      : 2;
+    }
+
+    if (strcmp(argv[2], "master") == 0) {
+        optind = 5;
+        return take_options(&arguments, argc, argv)
+               ? run_master(&arguments.common, (uint32_t) slot, (uint32_t) number) : 2;
     }
 
     return 2;
@@ -205,8 +222,6 @@ run_process(int argc, char **argv)
 static int
 run_mode(const arguments_t *arguments)
 {
-    char  workers[16];
-
     if (arguments->help) {
         fputs(usage, stdout);
         return 0;
@@ -234,9 +249,7 @@ run_mode(const arguments_t *arguments)
         return 2;
     }
 
-    snprintf(workers, sizeof(workers), "%u", arguments->common.bootstrap.workers);
-
-    return run_guard(&arguments->common, arguments->common.bootstrap.workers != 0 ? workers : NULL);
+    return run_guard(&arguments->common);
 }
 
 

@@ -22,6 +22,7 @@ number_of(const char *name)
         { "drain",  SIGRTMIN },
         { "quit",   SIGQUIT },
         { "stop",   SIGTERM },
+        { "upgrade", SIGUSR2 },
     };
 
     for (size_t i = 0; i < CN_COUNT_OF(signals); i++) {
@@ -71,8 +72,8 @@ cn_cli_send_signal(const cn_cli_options_t *options, const char *name)
     int             number = number_of(name);
 
     if (number == 0) {
-        fprintf(stderr, "cairn: -s %s: this version knows reload, reopen, drain, quit, stop\n",
-                name);
+        fprintf(stderr, "cairn: -s %s: this version knows reload, reopen, drain, quit, stop, "
+                        "upgrade\n", name);
         return 2;
     }
 

@@ -5,7 +5,7 @@
  * guard_children.c.
  *
  * Signals: HUP reload, USR1 reopen logs, QUIT drain and exit when idle, TERM drain for the drain
- * time, INT exit now, RTMIN drain and stay.
+ * time, INT exit now, RTMIN drain and stay, USR2 upgrade (guard_upgrade.c).
  *
  *   serving --RTMIN--> draining --TERM, and the drain time over--------------> last words --> end
  *                               --QUIT, and idle past the minimum, or late-->
@@ -26,7 +26,6 @@
 
 #define SUPERVISE_MS   250
 #define DRAIN_STEP_MS  50
-#define LAST_WORDS_MS  300              /* from the final GOAWAY to the end */
 
 
 /* ---- ending ---------------------------------------------------------------------------------- */
@@ -76,14 +75,28 @@ cn_guard_tell_drain(cn_child_t *child, bool final)
 }
 
 
-static void
-tell_set_drain(cn_set_t *set, bool final)
+void
+cn_guard_set_tell_drain(cn_set_t *set, bool final)
 {
     cn_guard_tell_drain(&set->master, final);
 
     for (uint32_t i = 0; i < set->guard->bootstrap->workers; i++) {
         cn_guard_tell_drain(&set->workers[i], final);
     }
+}
+
+
+/* Of everybody, also those that an upgrade has left. */
+static uint64_t
+connections(const cn_guard_t *guard)
+{
+    uint64_t  sum = 0;
+
+    for (size_t i = 0; i < CN_COUNT_OF(guard->sets); i++) {
+        sum += guard->sets[i].state != CN_SET_EMPTY ? cn_guard_connections(&guard->sets[i]) : 0;
+    }
+
+    return sum;
 }
 
 
@@ -100,7 +113,7 @@ drain_is_over(const cn_guard_t *guard, uint64_t elapsed_ms)
     return guard->exit_when_idle
            && (elapsed_ms >= bootstrap->drain_deadline_ms
                || (elapsed_ms >= bootstrap->drain_minimum_ms
-                   && cn_guard_connections(guard->current) == 0));
+                   && connections(guard) == 0));
 }
 
 
@@ -110,8 +123,8 @@ last_words_over(cn_timer_t *timer)
 {
     cn_guard_t  *guard = CN_CONTAINER_OF(timer, cn_guard_t, drain);
 
-    if (cn_clock_ms() < guard->last_words_ms + LAST_WORDS_MS
-        && cn_guard_connections(guard->current) > 0)
+    if (cn_clock_ms() < guard->last_words_ms + CN_GUARD_LAST_WORDS_MS
+        && connections(guard) > 0)
     {
         cn_timer_set(guard->loop, timer, DRAIN_STEP_MS / 2);
         return;
@@ -128,7 +141,7 @@ drain_step(cn_timer_t *timer)
     uint64_t     now = cn_clock_ms();
 
     if (drain_is_over(guard, now - guard->current->drain_started_ms)) {
-        tell_set_drain(guard->current, true);
+        cn_guard_set_tell_drain(guard->current, true);
         guard->last_words_ms = now;
         timer->run = last_words_over;
         last_words_over(timer);
@@ -148,11 +161,12 @@ start_drain(cn_guard_t *guard)
         return;
     }
 
+    cn_guard_upgrade_fail(guard, "everything drains");
     set->draining = true;
     set->drain_started_ms = cn_clock_ms();
     cn_log(CN_LOG_INFO, "guard", "drain: time_ms=%llu",
            (unsigned long long) guard->bootstrap->drain_ms);
-    tell_set_drain(set, false);
+    cn_guard_set_tell_drain(set, false);
     cn_timer_set(guard->loop, &guard->drain, 0);
 }
 
@@ -200,7 +214,14 @@ on_signal(void *owner, int number)
 
     case SIGUSR1:
         open_log(guard);
-        cn_guard_send(&guard->current->master, CN_MSG_REOPEN, NULL, 0, NULL);
+
+        for (size_t i = 0; i < CN_COUNT_OF(guard->sets); i++) {
+            cn_guard_send(&guard->sets[i].master, CN_MSG_REOPEN, NULL, 0, NULL);
+        }
+        return;
+
+    case SIGUSR2:
+        cn_guard_upgrade_start(guard);
         return;
 
     case SIGTERM:
@@ -232,7 +253,10 @@ supervise(cn_timer_t *timer)
     cn_guard_t  *guard = CN_CONTAINER_OF(timer, cn_guard_t, supervise);
 
     if (!guard->ending) {
-        cn_guard_abort_stuck(guard->current);
+        for (size_t i = 0; i < CN_COUNT_OF(guard->sets); i++) {
+            cn_guard_abort_stuck(&guard->sets[i]);
+        }
+
         cn_guard_assign_sockets(guard);
     }
 
@@ -267,7 +291,7 @@ static bool
 open_slab(cn_guard_t *guard)
 {
     cn_slab_config_t   config = {
-        .workers = guard->bootstrap->workers,
+        .workers = 2 * guard->bootstrap->workers,   /* one set serves, one may drain beside it */
         .cells = 16384,
         .ring_size = 256 * 1024,
         .series_size = 4 * 1024 * 1024,
@@ -285,6 +309,10 @@ open_slab(cn_guard_t *guard)
         cn_log(CN_LOG_ERROR, "guard", "map slab: reason=\"%s\"", error);
     }
 
+    if (guard->slab != NULL) {
+        cn_slab_use_slots(guard->slab, 0, config.workers, false);
+    }
+
     return guard->slab != NULL;
 }
 
@@ -293,7 +321,7 @@ static bool
 open_guard(cn_guard_t *guard)
 {
     const int  numbers[] = {
-        SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT, SIGRTMIN, 0
+        SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGQUIT, SIGINT, SIGRTMIN, 0
     };
     int        self_fd = cn_child_open_self();
 
@@ -303,8 +331,8 @@ open_guard(cn_guard_t *guard)
         return false;
     }
 
+    cn_guard_set_prepare(guard, &guard->sets[0], CN_SET_SERVING, self_fd);
     guard->current = &guard->sets[0];
-    cn_guard_set_prepare(guard, guard->current, self_fd);
 
     guard->signals = cn_signals_open(guard->loop, numbers, on_signal, guard);
 
@@ -313,17 +341,19 @@ open_guard(cn_guard_t *guard)
 
 
 int
-cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *master_argv)
+cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *options)
 {
     static cn_guard_t  guard;              /* the process's one */
 
     guard.bootstrap = bootstrap;
-    guard.master_argv = master_argv;
+    guard.options = options;
     guard.supervise.run = supervise;
     guard.drain.run = drain_step;
 
     cn_log_set_level(bootstrap->log_level);
     open_log(&guard);
+
+    cn_guard_upgrade_prepare(&guard);
 
     if (!open_guard(&guard) || !write_pid(bootstrap)) {
         return 1;

@@ -11,9 +11,15 @@
 #include "server/bootstrap.h"
 
 /*
- * Runs until ended by signal; the exit code.  master_argv is handed to the master (NULL-ended; the
- * same options as this process's, so that it reads the same bootstrap file).
+ * Runs until ended by signal; the exit code.  options are handed to masters (NULL-ended, at most
+ * 20: the same as this process's, so that they read the same bootstrap file).
  */
-int cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *master_argv);
+int cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *options);
+
+/*
+ * What the guard runs to learn whether a newer executable can be upgraded to: says HELLO, and that
+ * it can map the slab.  The exit code.
+ */
+int cn_probe_main(void);
 
 #endif

@@ -65,8 +65,8 @@ connect_pair(cn_child_t *worker)
 }
 
 
-static void
-give_sockets(cn_child_t *child)
+void
+cn_guard_give_sockets(cn_child_t *child)
 {
     cn_guard_t  *guard = child->set->guard;
 
@@ -84,7 +84,10 @@ give_sockets(cn_child_t *child)
 static void
 give_master_its_things(cn_child_t *master)
 {
-    give_sockets(master);
+    /* until it has taken over, another one attends them */
+    if (master->set->state == CN_SET_SERVING) {
+        cn_guard_give_sockets(master);
+    }
 
     for (uint32_t i = 0; i < master->set->guard->bootstrap->workers; i++) {
         connect_pair(&master->set->workers[i]);
@@ -97,7 +100,7 @@ give_worker_its_things(cn_child_t *worker)
 {
     const cn_publication_t  *snapshot = &worker->set->snapshot;
 
-    give_sockets(worker);
+    cn_guard_give_sockets(worker);
 
     if (snapshot->generation > 0
         && cn_message_send_publication(worker->channel, snapshot, NULL, 0) != CN_OK)
@@ -160,14 +163,38 @@ keep_snapshot(cn_set_t *set)
 
 /* ---- what a process says --------------------------------------------------------------------- */
 
+/* A master has nothing to publish.  What an earlier one has published stands. */
+static void
+no_configuration(cn_set_t *set)
+{
+    if (set->state == CN_SET_STARTING) {
+        cn_guard_upgrade_fail(set->guard, "it cannot use the configuration");
+
+    } else if (set->state == CN_SET_SERVING && set->snapshot.generation == 0) {
+        cn_log(CN_LOG_ERROR, "guard", "end: the configuration cannot be used");
+        cn_guard_end_all(set->guard, 1);
+    }
+}
+
+
 static void
 child_message(void *owner, cn_channel_message_t *message)
 {
     cn_child_t  *child = owner;
     cn_set_t    *set = child->set;
 
+    if (message->type == CN_MSG_READY) {
+        child->useful = true;
+        child->ready = true;
+
+        if (set->state == CN_SET_STARTING) {
+            cn_guard_upgrade_ready(set->guard);
+        }
+        return;
+    }
+
     if (!cn_guard_is_master(child)) {
-        return;                 /* a worker has nothing to say to the guard */
+        return;                 /* a worker has nothing else to say to the guard */
     }
 
     switch (message->type) {
@@ -179,13 +206,8 @@ child_message(void *owner, cn_channel_message_t *message)
         }
         return;
 
-    case CN_MSG_READY:
-        child->useful = true;
-        return;
-
     case CN_MSG_FAILED:
-        cn_log(CN_LOG_ERROR, "guard", "end: the configuration cannot be used");
-        cn_guard_end_all(set->guard, 1);
+        no_configuration(set);
         return;
     }
 }
@@ -242,19 +264,44 @@ close_channel(cn_child_t *child)
 }
 
 
+/* cairn: master --process master SLOT NUMBER [the guard's own options] */
+static void
+fill_master_argv(const cn_guard_t *guard, char **argv, char *slot, char *number)
+{
+    size_t  count = 0;
+
+    argv[count++] = "cairn: master";
+    argv[count++] = "--process";
+    argv[count++] = "master";
+    argv[count++] = slot;
+    argv[count++] = number;
+
+    for (size_t i = 0; guard->options[i] != NULL && count < CN_GUARD_ARGUMENTS_MAX - 1; i++) {
+        argv[count++] = guard->options[i];
+    }
+
+    argv[count] = NULL;
+}
+
+
 /* Forks and executes it with a channel of its own.  False: it is down. */
 static bool
 child_execute(cn_child_t *child)
 {
     cn_guard_t  *guard = child->set->guard;
-    char         title[32], index[16], level[16];
-    char        *worker_argv[] = { title, "--process", "worker", index, level, NULL };
+    char         title[32], slot[16], level[16], number[16];
+    char        *worker_argv[] = { title, "--process", "worker", slot, level, NULL };
+    char        *master_argv[CN_GUARD_ARGUMENTS_MAX];
+    uint32_t     first_slot = child->set->first_slot;
     int          fds[2];
     cn_status_t  status;
 
-    snprintf(title, sizeof(title), "cairn: worker %u", child->index);
-    snprintf(index, sizeof(index), "%u", child->index);
+    snprintf(title, sizeof(title), "cairn: worker %u", first_slot + child->index);
+    snprintf(slot, sizeof(slot), "%u",
+             cn_guard_is_master(child) ? first_slot : first_slot + child->index);
     snprintf(level, sizeof(level), "%d", (int) guard->bootstrap->log_level);
+    snprintf(number, sizeof(number), "%u", child->set->number);
+    fill_master_argv(guard, master_argv, slot, number);
 
     if (cn_channel_pair(fds) != CN_OK) {
         return false;
@@ -269,7 +316,7 @@ child_execute(cn_child_t *child)
     }
 
     status = cn_child_start(child->set->self_fd,
-                            cn_guard_is_master(child) ? guard->master_argv : worker_argv, fds[1],
+                            cn_guard_is_master(child) ? master_argv : worker_argv, fds[1],
                             guard->slab_fd, &child->pid);
     close(fds[1]);
 
@@ -291,6 +338,7 @@ child_start(cn_child_t *child)
 
     child->started_ms = cn_clock_ms();
     child->useful = false;
+    child->ready = false;
     child->mask = 0;
 
     if (!child_execute(child)) {
@@ -339,12 +387,20 @@ child_gone(cn_child_t *child, int status)
 
     if (!cn_guard_is_master(child)) {
         child->useful = cn_guard_slot(child)->state != CN_WORKER_STARTING;
-        cn_slab_worker_gone(set->guard->slab, child->index);
+        cn_slab_worker_gone(set->guard->slab, set->first_slot + child->index);
         cn_guard_assign_sockets(set->guard);
     }
 
-    if (!set->ending) {
+    if (set->ending) {
+        return;
+    }
+
+    /* what leaves is not replaced */
+    if (set->state == CN_SET_SERVING) {
         child_failed(child);
+
+    } else if (set->state == CN_SET_STARTING) {
+        cn_guard_upgrade_fail(set->guard, "a process of it has ended");
     }
 }
 
@@ -354,6 +410,10 @@ child_by_pid(cn_guard_t *guard, pid_t pid)
 {
     for (size_t s = 0; s < CN_COUNT_OF(guard->sets); s++) {
         cn_set_t  *set = &guard->sets[s];
+
+        if (set->state == CN_SET_EMPTY) {
+            continue;
+        }
 
         if (set->master.pid == pid) {
             return &set->master;
@@ -370,6 +430,22 @@ child_by_pid(cn_guard_t *guard, pid_t pid)
 }
 
 
+/* An ended set whose last process is gone leaves its place. */
+static void
+release_if_over(cn_set_t *set)
+{
+    if (set->state == CN_SET_EMPTY || !set->ending || !cn_guard_set_is_gone(set)) {
+        return;
+    }
+
+    cn_log(CN_LOG_INFO, "guard", "set ended: number=%u", set->number);
+    cn_slab_use_slots(set->guard->slab, set->first_slot, set->guard->bootstrap->workers, false);
+    close_snapshot(&set->snapshot);
+    close(set->self_fd);
+    set->state = CN_SET_EMPTY;
+}
+
+
 void
 cn_guard_reap(cn_guard_t *guard)
 {
@@ -382,7 +458,14 @@ cn_guard_reap(cn_guard_t *guard)
 
         if (child != NULL) {
             child_gone(child, status);
+
+        } else {
+            cn_guard_upgrade_reaped(guard, pid, status);
         }
+    }
+
+    for (size_t i = 0; i < CN_COUNT_OF(guard->sets); i++) {
+        release_if_over(&guard->sets[i]);
     }
 }
 
@@ -397,9 +480,18 @@ child_prepare(cn_set_t *set, cn_child_t *child, uint32_t index)
 
 
 void
-cn_guard_set_prepare(cn_guard_t *guard, cn_set_t *set, int self_fd)
+cn_guard_set_prepare(cn_guard_t *guard, cn_set_t *set, cn_set_state_t state, int self_fd)
 {
-    *set = (cn_set_t) { .guard = guard, .self_fd = self_fd };
+    uint32_t  place = (uint32_t) (set - guard->sets);
+
+    *set = (cn_set_t) {
+        .guard = guard,
+        .state = state,
+        .number = guard->current != NULL ? guard->current->number + 1 : 1,
+        .first_slot = place * guard->bootstrap->workers,
+        .self_fd = self_fd,
+    };
+
     child_prepare(set, &set->master, CN_GUARD_MASTER);
 
     for (uint32_t i = 0; i < guard->bootstrap->workers; i++) {
@@ -411,6 +503,8 @@ cn_guard_set_prepare(cn_guard_t *guard, cn_set_t *set, int self_fd)
 void
 cn_guard_set_start(cn_set_t *set)
 {
+    cn_slab_use_slots(set->guard->slab, set->first_slot, set->guard->bootstrap->workers, true);
+
     for (uint32_t i = 0; i < set->guard->bootstrap->workers; i++) {
         child_start(&set->workers[i]);
     }
@@ -437,6 +531,10 @@ child_end(cn_child_t *child)
 void
 cn_guard_set_end(cn_set_t *set)
 {
+    if (set->state == CN_SET_EMPTY) {
+        return;
+    }
+
     set->ending = true;
 
     for (uint32_t i = 0; i < set->guard->bootstrap->workers; i++) {
@@ -450,6 +548,10 @@ cn_guard_set_end(cn_set_t *set)
 bool
 cn_guard_set_is_gone(const cn_set_t *set)
 {
+    if (set->state == CN_SET_EMPTY) {
+        return true;
+    }
+
     for (uint32_t i = 0; i < set->guard->bootstrap->workers; i++) {
         if (set->workers[i].pid != 0) {
             return false;
@@ -460,12 +562,29 @@ cn_guard_set_is_gone(const cn_set_t *set)
 }
 
 
+bool
+cn_guard_set_is_ready(const cn_set_t *set)
+{
+    for (uint32_t i = 0; i < set->guard->bootstrap->workers; i++) {
+        if (!set->workers[i].ready) {
+            return false;
+        }
+    }
+
+    return set->master.ready;
+}
+
+
 /* ---- supervision ----------------------------------------------------------------------------- */
 
 void
 cn_guard_abort_stuck(cn_set_t *set)
 {
     uint64_t  now = cn_clock_ms();
+
+    if (set->state == CN_SET_EMPTY) {
+        return;
+    }
 
     for (uint32_t i = 0; i < set->guard->bootstrap->workers; i++) {
         cn_child_t  *child = &set->workers[i];

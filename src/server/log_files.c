@@ -32,7 +32,8 @@ typedef struct {
 
 struct cn_log_files_s {
     cn_slab_t    *slab;
-    uint32_t      rings;
+    uint32_t      first;                /* ring of the set's workers */
+    uint32_t      end;
     pthread_t     thread;
     atomic_bool   reopen;
     atomic_bool   stop;
@@ -114,7 +115,7 @@ drain_rings(cn_log_files_t *files)
     uint8_t  record[RECORD_MAX];
     bool     any = false;
 
-    for (uint32_t i = 0; i <= files->rings; i++) {
+    for (uint32_t i = files->first; i < files->end; i++) {
         cn_ring_t         *ring = cn_slab_ring(files->slab, i);
         cn_ring_stream_t   stream;
         size_t             len;
@@ -185,7 +186,7 @@ write_logs(void *arg)
 
 
 cn_log_files_t *
-cn_log_files_start(const cn_bootstrap_t *bootstrap, cn_slab_t *slab)
+cn_log_files_start(const cn_bootstrap_t *bootstrap, cn_slab_t *slab, uint32_t first_slot)
 {
     cn_log_files_t  *files = cn_alloc_zero(sizeof(cn_log_files_t));
 
@@ -194,7 +195,8 @@ cn_log_files_start(const cn_bootstrap_t *bootstrap, cn_slab_t *slab)
     }
 
     files->slab = slab;
-    files->rings = cn_slab_config(slab)->workers;
+    files->first = first_slot;
+    files->end = first_slot + bootstrap->workers;
     files->error.path = bootstrap->log_path;
     files->access.path = bootstrap->access_log_path;
     files->error.fd = cn_log_file_open(files->error.path);

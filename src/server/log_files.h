@@ -19,8 +19,12 @@ int cn_log_file_open(const char *path);
 /* A cn_log_sink_t; context is the descriptor, as (void *) (intptr_t) fd. */
 void cn_log_file_sink(void *context, cn_bytes_t line);
 
-/* Opens both logs and starts the thread.  NULL: reported. */
-cn_log_files_t *cn_log_files_start(const cn_bootstrap_t *bootstrap, cn_slab_t *slab) CN_MUST_USE;
+/*
+ * Opens both logs and starts the thread, for the workers whose slots begin with first_slot.  NULL:
+ * reported.
+ */
+cn_log_files_t *cn_log_files_start(const cn_bootstrap_t *bootstrap, cn_slab_t *slab,
+    uint32_t first_slot) CN_MUST_USE;
 
 /* Opens the files anew at the thread's next round: they were moved away (USR1). */
 void cn_log_files_reopen(cn_log_files_t *files);

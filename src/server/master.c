@@ -55,6 +55,9 @@ typedef struct {
 
 struct master_s {
     const cn_bootstrap_t  *bootstrap;
+    uint32_t               first_slot;              /* of its workers, in the slab */
+    cn_hold_t              hold;                    /* an upgrade is under way, or over */
+    bool                   reload_wanted;           /* when it is held no longer */
     cn_loop_t             *loop;
     cn_signals_t          *signals;
     cn_slab_t             *slab;
@@ -202,22 +205,19 @@ unchanged(void *owner)
 }
 
 
-/* At the first start there is nothing to fall back on; later the last publication stands. */
+/* A master that has published nothing tells the guard, which knows what an earlier one has. */
 static void
 load_failed(void *owner)
 {
     master_t  *master = owner;
-    uint64_t   generation = atomic_load(cn_slab_generation(master->slab));
 
-    if (generation == 0) {
-        if (cn_channel_send(master->guard, CN_MSG_FAILED, CN_BYTES_NONE, NULL, 0) != CN_OK) {
-            cn_log(CN_LOG_ERROR, "master", "tell failure: the guard does not listen");
-        }
-
-        return;
+    if (cn_loader_publication(master->loader) == NULL
+        && cn_channel_send(master->guard, CN_MSG_FAILED, CN_BYTES_NONE, NULL, 0) != CN_OK)
+    {
+        cn_log(CN_LOG_ERROR, "master", "tell failure: the guard does not listen");
     }
 
-    tell_reload(master, "failed", generation);
+    tell_reload(master, "failed", atomic_load(cn_slab_generation(master->slab)));
 }
 
 
@@ -545,6 +545,11 @@ take_listener(master_t *master, cn_channel_message_t *message)
 static void
 reload(master_t *master)
 {
+    if (master->hold != CN_HOLD_NO) {
+        master->reload_wanted = true;
+        return;
+    }
+
     master->reload_ms = cn_clock_ms();
     cn_loader_start(master->loader);
 
@@ -558,6 +563,11 @@ static void
 source_changed(void *owner)
 {
     master_t  *master = owner;
+
+    if (master->hold != CN_HOLD_NO) {
+        master->reload_wanted = true;
+        return;
+    }
 
     cn_log(CN_LOG_INFO, "master", "reload: changed=%s", master->bootstrap->source_files);
     master->reload_ms = cn_clock_ms();
@@ -581,6 +591,38 @@ watch_source(master_t *master)
     if (master->changes == NULL) {
         cn_log(CN_LOG_WARN, "master", "watch source: path=%s reason=\"%s\"",
                bootstrap->source_files, strerror(errno));
+    }
+}
+
+
+/*
+ * While a newer master starts, and when it has taken over, this one changes nothing that both would
+ * share.
+ */
+static void
+hold(master_t *master, const cn_channel_message_t *message)
+{
+    cn_msg_hold_t  order;
+
+    if (!cn_message_read(message, &order, sizeof(order))) {
+        return;
+    }
+
+    master->hold = (cn_hold_t) order.hold;
+
+    if (master->hold == CN_HOLD_RETIRED) {
+        cn_timer_cancel(&master->renew);
+
+        for (size_t i = 0; i < master->socket_count; i++) {
+            cn_watch_remove(master->loop, &master->sockets[i].watch);
+            close(master->sockets[i].watch.fd);
+        }
+
+        master->socket_count = 0;
+
+    } else if (master->hold == CN_HOLD_NO && master->reload_wanted) {
+        master->reload_wanted = false;
+        reload(master);
     }
 }
 
@@ -610,6 +652,10 @@ guard_message(void *owner, cn_channel_message_t *message)
 
     case CN_MSG_DRAIN:
         master->draining = true;
+        return;
+
+    case CN_MSG_HOLD:
+        hold(master, message);
         return;
     }
 }
@@ -646,7 +692,8 @@ is_ready(void *owner)
     }
 
     for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
-        if (cn_slab_worker(master->slab, i)->state == CN_WORKER_SERVING) {
+        if (cn_slab_worker(master->slab, master->first_slot + i)->state
+            == CN_WORKER_SERVING) {
             return true;
         }
     }
@@ -676,13 +723,16 @@ housekeep(cn_timer_t *timer)
 {
     master_t  *master = CN_CONTAINER_OF(timer, master_t, housekeeping);
 
-    cn_slab_cells_reclaim(master->slab);
+    if (master->hold == CN_HOLD_NO) {
+        cn_slab_cells_reclaim(master->slab);
+    }
+
     cn_timer_set(master->loop, timer, HOUSEKEEPING_MS);
 }
 
 
 static bool
-open_master(master_t *master)
+open_master(master_t *master, uint32_t number)
 {
     static const int  numbers[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, 0 };
     const char       *error = "";
@@ -694,7 +744,7 @@ open_master(master_t *master)
         return false;
     }
 
-    master->logs = cn_log_files_start(master->bootstrap, master->slab);
+    master->logs = cn_log_files_start(master->bootstrap, master->slab, master->first_slot);
 
     if (master->logs == NULL) {
         return false;
@@ -720,6 +770,7 @@ open_master(master_t *master)
         .slab = master->slab,
         .tables = master->tables,
         .bootstrap_prefix = master->bootstrap->prefix,
+        .upgrades = number - 1,
         .ready = is_ready,
         .model = current_model,
         .report = current_report,
@@ -732,19 +783,26 @@ open_master(master_t *master)
 
 
 int
-cn_master_main(const cn_bootstrap_t *bootstrap)
+cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t number)
 {
     static master_t  master;            /* the process's one */
 
     prctl(PR_SET_NAME, "master");
     cn_clock_update();
     master.bootstrap = bootstrap;
+    master.first_slot = first_slot;
     master.adopt.run = adopt_step;
     master.adoption.run = adoption_late;
     master.housekeeping.run = housekeep;
     master.renew.run = renew_identity;
 
-    if (!open_master(&master)) {
+    if (!open_master(&master, number)) {
+        return 1;
+    }
+
+    master.guard = cn_channel_open(master.loop, CN_FD_GUARD, &guard_events, &master);
+
+    if (master.guard == NULL) {
         return 1;
     }
 
@@ -752,12 +810,6 @@ cn_master_main(const cn_bootstrap_t *bootstrap)
     master.reload_ms = cn_clock_ms();
     cn_loader_start(master.loader);
     refresh_identity(&master);
-    master.guard = cn_channel_open(master.loop, CN_FD_GUARD, &guard_events, &master);
-
-    if (master.guard == NULL) {
-        return 1;
-    }
-
     cn_timer_set(master.loop, &master.housekeeping, HOUSEKEEPING_MS);
 
     if (bootstrap->identity == CN_IDENTITY_DEVELOPMENT) {

@@ -3,12 +3,14 @@
 /*
  * message - what guard, master and workers say to each other over channels (event/channel.h).  A
  * payload is one of the structs here, checked for its size by the reader; numbers are native, both
- * ends are one executable.
+ * ends are one executable, or one that said HELLO with the same version before.
  *
  *   guard  -> worker   LISTENER* ATTEND SEGMENT* PUBLISH MASTER DRAIN
- *   guard  -> master   LISTENER* WORKER* RELOAD REOPEN DRAIN
+ *   guard  -> master   LISTENER* WORKER* RELOAD REOPEN DRAIN HOLD
  *   master -> guard    SEGMENT* PUBLISH (kept for replacements)  FAILED (no configuration at start)
  *   READY
+ *   worker -> guard    READY
+ *   probe  -> guard    HELLO
  *   master -> worker   SEGMENT* PUBLISH IDENTITY
  *   worker -> master   ADOPTED
  */
@@ -33,10 +35,18 @@ typedef enum {
     CN_MSG_REOPEN,
     CN_MSG_IDENTITY,                    /* cn_msg_identity_t and the octets it counts */
     CN_MSG_ADOPTED,                     /* cn_msg_adopted_t */
-    CN_MSG_READY,                       /* the master has published once */
+    CN_MSG_READY,           /* the master has published; the worker could serve: once each */
     /* the master cannot start: everything ends with exit code 1 */
     CN_MSG_FAILED,
+    CN_MSG_HOLD,                        /* cn_msg_hold_t */
+    CN_MSG_HELLO,                       /* cn_msg_hello_t */
 } cn_message_type_t;
+
+/*
+ * What a guard and the processes of a newer executable must agree on: these messages, the
+ * arguments of --process, and the slab.  Raised with each change of one of them.
+ */
+#define CN_MESSAGE_VERSION  1
 
 typedef enum {
     CN_LISTEN_HBONE = 1,
@@ -51,6 +61,23 @@ typedef struct {
     uint32_t      worker;               /* whose socket it is */
     cn_address_t  address;
 } cn_msg_listener_t;
+
+/*
+ * An upgrade is under way: the master leaves the configuration as it is.  Retired: another has
+ * taken over, it closes its listening sockets as well.
+ */
+typedef enum { CN_HOLD_NO, CN_HOLD_YES, CN_HOLD_RETIRED } cn_hold_t;
+
+typedef struct { uint32_t hold; uint32_t reserved; } cn_msg_hold_t;    /* cn_hold_t */
+
+#define CN_HELLO_MAGIC  "CNHELLO"
+
+typedef struct {
+    char      magic[8];
+    uint32_t  message_version;
+    uint32_t  slab_version;
+    char      version[32];              /* of the program, NUL-ended */
+} cn_msg_hello_t;
 
 typedef struct { uint64_t mask; } cn_msg_attend_t;      /* bit i: the sockets of worker i */
 

@@ -60,6 +60,7 @@ struct worker_s {
     bool                      adopting;
     bool                      has_identity;
     bool                      draining;
+    bool                      told_ready;
     int                       reserve_fd;
     uint64_t                  attends;
     /* requests served when memory was last given back */
@@ -208,6 +209,17 @@ add_socket(worker_t *worker, cn_channel_message_t *message)
 
 /* ---- adopting -------------------------------------------------------------------------------- */
 
+/* The guard waits for it when this is a newer version that takes over. */
+static void
+tell_ready(worker_t *worker)
+{
+    if (!worker->told_ready && worker->env.slot->state != CN_WORKER_STARTING) {
+        worker->told_ready = cn_channel_send(worker->guard, CN_MSG_READY, CN_BYTES_NONE, NULL, 0)
+                             == CN_OK;
+    }
+}
+
+
 static bool
 listens_hbone(const worker_t *worker)
 {
@@ -240,6 +252,7 @@ serve_when_ready(worker_t *worker)
     }
 
     attend(worker);
+    tell_ready(worker);
 }
 
 

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define SLAB_MAGIC       0x4c534e43u    /* "CNSL" */
-#define SLAB_VERSION     1
 #define SLAB_SEALS       (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)    /* its size is for ever */
 #define CELLS_MAX        (1u << 22)
 #define RING_SIZE_MIN    (32u * 1024)   /* holds the longest record */
@@ -42,6 +41,7 @@ typedef struct {
     uint32_t          reserved[8];
     _Alignas(CN_CACHE_LINE) _Atomic uint64_t  generation;
     _Atomic uint64_t  last_id;
+    _Atomic uint64_t  idle[CN_SLOTS_MAX / 64];      /* bit i: slot i has no worker */
 } slab_header_t;
 
 _Static_assert(sizeof(slab_header_t) == 2 * CN_CACHE_LINE, "the layout is an interface");
@@ -62,7 +62,7 @@ struct cn_slab_s {
     uint8_t           *base;
     cn_slab_config_t   config;
     cn_slab_layout_t   layout;
-    struct cn_ring_s   rings[CN_WORKERS_MAX + 1];
+    struct cn_ring_s   rings[CN_SLOTS_MAX + 1];
     cell_index_t       index;           /* made at the first acquire */
 };
 
@@ -70,7 +70,7 @@ struct cn_slab_s {
 static bool
 config_ok(const cn_slab_config_t *config)
 {
-    return config->workers >= 1 && config->workers <= CN_WORKERS_MAX
+    return config->workers >= 1 && config->workers <= CN_SLOTS_MAX
            && config->cells >= 1 && config->cells <= CELLS_MAX
            && config->ring_size >= RING_SIZE_MIN && config->ring_size <= RING_SIZE_MAX
            && (config->ring_size & (config->ring_size - 1)) == 0
@@ -108,7 +108,7 @@ layout_of(const cn_slab_config_t *config)
 cn_status_t
 cn_slab_create(const cn_slab_config_t *config, int *fd)
 {
-    slab_header_t  header = { .magic = SLAB_MAGIC, .version = SLAB_VERSION,
+    slab_header_t  header = { .magic = SLAB_MAGIC, .version = CN_SLAB_VERSION,
                               .header_size = sizeof(slab_header_t) };
     int            made;
 
@@ -155,7 +155,7 @@ header_check(int fd, slab_header_t *header)
         return "this is no slab";
     }
 
-    if (header->version != SLAB_VERSION || header->header_size != sizeof(slab_header_t)) {
+    if (header->version != CN_SLAB_VERSION || header->header_size != sizeof(slab_header_t)) {
         return "the slab is of another version";
     }
 
@@ -288,6 +288,22 @@ cn_slab_worker_gone(cn_slab_t *slab, uint32_t worker)
         /* pages that were never touched stay so */
         if (atomic_load_explicit(count, memory_order_relaxed) != 0) {
             atomic_store_explicit(count, 0, memory_order_relaxed);
+        }
+    }
+}
+
+
+void
+cn_slab_use_slots(cn_slab_t *slab, uint32_t first, uint32_t count, bool used)
+{
+    slab_header_t  *header = (void *) slab->base;
+
+    for (uint32_t i = first; i < slab->config.workers && i - first < count; i++) {
+        if (used) {
+            atomic_fetch_and(&header->idle[i / 64], ~(1ull << i % 64));
+
+        } else {
+            atomic_fetch_or(&header->idle[i / 64], 1ull << i % 64);
         }
     }
 }
@@ -545,10 +561,18 @@ cn_slab_worker_active(const cn_slab_t *slab, uint32_t worker, uint32_t cell)
 uint32_t
 cn_slab_active(const cn_slab_t *slab, uint32_t cell)
 {
-    uint32_t  sum = 0;
+    const slab_header_t  *header = (const void *) slab->base;
+    uint32_t              sum = 0;
 
-    for (uint32_t i = 0; i < slab->config.workers; i++) {
-        sum += cn_slab_worker_active(slab, i, cell);
+    for (uint32_t word = 0; word * 64 < slab->config.workers; word++) {
+        uint32_t  left = slab->config.workers - word * 64;
+        uint64_t  used = ~atomic_load_explicit(&header->idle[word], memory_order_relaxed);
+
+        for (used &= left < 64 ? (1ull << left) - 1 : UINT64_MAX; used != 0; used &= used - 1) {
+            uint32_t  slot = word * 64 + (uint32_t) __builtin_ctzll(used);
+
+            sum += cn_slab_worker_active(slab, slot, cell);
+        }
     }
 
     return sum;

@@ -19,12 +19,14 @@
 
 #include <stdatomic.h>
 
-#define CN_WORKERS_MAX   64
+#define CN_SLAB_VERSION  2               /* of the layout; another is refused */
+#define CN_WORKERS_MAX   64              /* that serve; as many may drain beside them */
+#define CN_SLOTS_MAX     (2 * CN_WORKERS_MAX)
 #define CN_CELL_NONE     UINT32_MAX
 #define CN_CELL_OVERFLOW 0u              /* shared by all that got none of their own */
 
 typedef struct {
-    uint32_t  workers;                  /* 1..CN_WORKERS_MAX */
+    uint32_t  workers;                  /* slots for them, 1..CN_SLOTS_MAX */
     uint32_t  cells;                    /* default 16384 */
     /* bytes of a worker's log ring, a power of two; default 256 KiB */
     uint32_t  ring_size;
@@ -82,6 +84,12 @@ cn_slab_worker_t *cn_slab_worker(cn_slab_t *slab, uint32_t worker);
 
 /* Guard: what a dead worker leaves: its slot and active counts are cleared, its series stay. */
 void cn_slab_worker_gone(cn_slab_t *slab, uint32_t worker);
+
+/*
+ * Guard: whether the slots first .. first + count - 1 have workers: the active counts of others are
+ * not looked at.  At first all have.
+ */
+void cn_slab_use_slots(cn_slab_t *slab, uint32_t first, uint32_t count, bool used);
 
 /* Numbers that outlive the master: the last publication and the last id given. */
 _Atomic uint64_t *cn_slab_generation(cn_slab_t *slab);

@@ -62,7 +62,7 @@ static void
 a_configuration_out_of_range_makes_no_slab(void **state)
 {
     static const cn_slab_config_t  cases[] = {
-        { 0, 64, 32768, 65536 }, { 65, 64, 32768, 65536 }, { 1, 0, 32768, 65536 },
+        { 0, 64, 32768, 65536 }, { 129, 64, 32768, 65536 }, { 1, 0, 32768, 65536 },
         { 1, 1u << 30, 32768, 65536 }, { 1, 64, 32769, 65536 }, { 1, 64, 4096, 65536 },
         { 1, 64, 32768, 1 },
     };
@@ -269,6 +269,15 @@ active_requests_are_summed_and_those_of_a_dead_worker_leave_with_it(void **state
     assert_int_equal(cn_slab_active(slab, 5), 0);
     cn_slab_active_add(slab, 9, 5, 1);
     assert_int_equal(cn_slab_active(slab, 5), 0);
+
+    /* slots that nobody has are not looked at */
+    cn_slab_active_add(slab, 0, 5, 2);
+    cn_slab_active_add(slab, 1, 5, 3);
+    cn_slab_use_slots(slab, 1, 7, false);
+    assert_int_equal(cn_slab_active(slab, 5), 2);
+    cn_slab_use_slots(slab, 1, 1, true);
+    cn_slab_use_slots(slab, 0, 1, false);
+    assert_int_equal(cn_slab_active(slab, 5), 3);
 
     close(ends[0]);
     close(ends[1]);
