@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * access_log - one line a request in Istio's default text format, into the worker's ring; the
- * master's writer thread brings it to its file.  A full ring drops the line and counts it.
+ * access_log - one line a request, or raw connection, in Istio's default text format, into the
+ * worker's ring; the master's writer thread brings it to its file.  A full ring drops the line and
+ * counts it.
  */
 
 #include "access_log/access_log_table.h"
@@ -197,8 +198,11 @@ put_outcome(line_t *line, const cn_request_t *request)
         details = request->response != NULL ? "via_upstream" : "-";
     }
 
-    put_str(line, details);
-    put_str(line, " - \"");
+    /* RESPONSE_CODE_DETAILS, CONNECTION_TERMINATION_DETAILS */
+    put_str(line, request->raw ? "-" : details);
+    put_str(line, " ");
+    put_str(line, request->raw ? details : "-");
+    put_str(line, " \"");
     put_str(line, request->transport_failure != NULL ? request->transport_failure : "-");
     put_str(line, "\" ");
     put_u64(line, request->body_received);

@@ -91,10 +91,32 @@ evaluate_children(const cn_block_t *block, const cn_table_authz_node_t *node,
 }
 
 
+/* Is it known of a raw connection? */
+static bool
+is_of_connection(cn_authz_kind_t kind)
+{
+    switch (kind) {
+    case CN_AUTHZ_PRINCIPAL:
+    case CN_AUTHZ_NAMESPACE:
+    case CN_AUTHZ_SERVICE_ACCOUNT:
+    case CN_AUTHZ_SOURCE_IP:
+    case CN_AUTHZ_PORT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+
 static cn_match_t
 evaluate_leaf(const cn_block_t *block, const cn_table_authz_node_t *node,
     const cn_match_input_t *input)
 {
+    /* without a request an ALLOW that asks about it does not apply, and a DENY does */
+    if (input->head == NULL && !is_of_connection((cn_authz_kind_t) node->kind)) {
+        return CN_MATCH_ERROR;
+    }
+
     switch ((cn_authz_kind_t) node->kind) {
 
     case CN_AUTHZ_PRINCIPAL:
@@ -238,6 +260,24 @@ authz_request_headers(cn_request_t *request, const void *config, bool end)
     }
 
     return cn_request_reply(request, 403, DENIED, 0, denied_details(request, policy));
+}
+
+
+/* A raw connection is decided once, by what is known of it. */
+static cn_verdict_t
+authz_connection(cn_request_t *request, const void *config)
+{
+    const cn_table_authz_t         *table = config;
+    const cn_table_authz_policy_t  *policy
+        = deciding_policy(request->service_block, table, &request->input);
+
+    if ((table->action == CN_AUTHZ_ALLOW) == (policy != NULL)) {
+        return CN_NEXT;
+    }
+
+    cn_request_refuse(request, 0, denied_details(request, policy));
+
+    return CN_REPLIED;
 }
 
 
@@ -443,5 +483,6 @@ const cn_module_t  cn_authz_module = {
     .name = "authz",
     .verify = authz_verify,
     .on_request_headers = authz_request_headers,
+    .on_connection = authz_connection,
     .explain = authz_explain,
 };

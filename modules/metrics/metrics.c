@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * metrics - Istio's standard HTTP metrics with all their labels, as reporter "waypoint".
+ * metrics - Istio's standard metrics with all their labels, as reporter "waypoint": of requests,
+ * and of raw connections.
  *
  * The labels of a request are 25 strings; what they depend on is a few numbers.  A small cache by
  * the hash of those numbers leads straight to the series, so that the text is made once for each
@@ -41,6 +42,13 @@ typedef struct {
     uint8_t   mutual;
     uint8_t   zero[6];
 } facts_t;
+
+/* Of a raw connection: what was counted so far. */
+typedef struct {
+    cn_series_tcp_t  *series;           /* good as long as the worker lives */
+    uint64_t          sent;
+    uint64_t          received;
+} tcp_ctx_t;
 
 typedef struct {
     char    octets[LABELS_MAX];
@@ -135,6 +143,38 @@ destination_labels(labels_t *labels, const cn_request_t *request, const cn_block
 }
 
 
+static void
+put_series_labels(labels_t *labels, const cn_request_t *request)
+{
+    const cn_tables_t  *tables = request->env->tables;
+    const cn_block_t   *destination = NULL;
+
+    labels->len = 0;
+
+    if (request->host != NULL) {
+        destination = cn_tables_workload(tables, request->host->address.ip, NULL);
+    }
+
+    label(labels, "reporter", CN_BYTES("waypoint"), "");
+    source_labels(labels, request,
+                  cn_tables_workload(tables, request->connection->peer.ip, NULL));
+    destination_labels(labels, request, destination);
+}
+
+
+static void
+put_last_labels(labels_t *labels, const cn_request_t *request)
+{
+    char  text[128];
+
+    label(labels, "response_flags",
+          cn_bytes(text, cn_flags_print(request->flags, text, sizeof(text))), "-");
+    label(labels, "connection_security_policy",
+          request->connection->peer_principal.len > 0 ? CN_BYTES("mutual_tls") : CN_BYTES("none"),
+          "");
+}
+
+
 static cn_bytes_t
 print_number(uint64_t value, char digits[20])
 {
@@ -145,29 +185,15 @@ print_number(uint64_t value, char digits[20])
 static cn_series_http_t *
 find_series(cn_request_t *request, const facts_t *facts)
 {
-    const cn_tables_t  *tables = request->env->tables;
-    const cn_block_t   *destination = NULL;
-    labels_t            labels;
-    char                text[128];
+    labels_t  labels;
+    char      text[20];
 
-    labels.len = 0;
-
-    if (request->host != NULL) {
-        destination = cn_tables_workload(tables, request->host->address.ip, NULL);
-    }
-
-    label(&labels, "reporter", CN_BYTES("waypoint"), "");
-    source_labels(&labels, request,
-                  cn_tables_workload(tables, request->connection->peer.ip, NULL));
-    destination_labels(&labels, request, destination);
+    put_series_labels(&labels, request);
     label(&labels, "request_protocol", facts->grpc ? CN_BYTES("grpc") : CN_BYTES("http"), "");
     label(&labels, "response_code", print_number(facts->code, text), "0");
     label(&labels, "grpc_response_status",
           facts->grpc ? print_number(facts->grpc_code, text) : CN_BYTES_NONE, "");
-    label(&labels, "response_flags",
-          cn_bytes(text, cn_flags_print(facts->flags, text, sizeof(text))), "-");
-    label(&labels, "connection_security_policy",
-          facts->mutual ? CN_BYTES("mutual_tls") : CN_BYTES("none"), "");
+    put_last_labels(&labels, request);
 
     return cn_series_http(request->env->series, cn_bytes(labels.octets, labels.len));
 }
@@ -252,6 +278,54 @@ metrics_log(cn_request_t *request, const void *config)
 }
 
 
+/* ---- raw connections ------------------------------------------------------------------------- */
+
+static cn_series_tcp_t *
+find_tcp_series(cn_request_t *connection)
+{
+    labels_t  labels;
+
+    put_series_labels(&labels, connection);
+    label(&labels, "request_protocol", CN_BYTES("tcp"), "");
+    put_last_labels(&labels, connection);
+
+    return cn_series_tcp(connection->env->series, cn_bytes(labels.octets, labels.len));
+}
+
+
+/*
+ * Labels are those of the first report: what was counted as opened is counted as closed.  Sent and
+ * received are the proxy's view of its client, as of requests.
+ */
+static void
+metrics_report(cn_request_t *connection, const void *config, bool over)
+{
+    tcp_ctx_t  *ctx = cn_request_context(connection, &cn_metrics_module);
+
+    (void) config;
+
+    if (ctx == NULL) {
+        return;
+    }
+
+    if (ctx->series == NULL) {
+        ctx->series = find_tcp_series(connection);
+        atomic_fetch_add_explicit(&ctx->series->opened, 1, memory_order_relaxed);
+    }
+
+    atomic_fetch_add_explicit(&ctx->series->sent_bytes, connection->body_sent - ctx->sent,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&ctx->series->received_bytes,
+                              connection->body_received - ctx->received, memory_order_relaxed);
+    ctx->sent = connection->body_sent;
+    ctx->received = connection->body_received;
+
+    if (over) {
+        atomic_fetch_add_explicit(&ctx->series->closed, 1, memory_order_relaxed);
+    }
+}
+
+
 static cn_status_t
 metrics_verify(const cn_block_t *block, uint32_t config, const char **what)
 {
@@ -265,5 +339,7 @@ metrics_verify(const cn_block_t *block, uint32_t config, const char **what)
 const cn_module_t  cn_metrics_module = {
     .name = "metrics",
     .verify = metrics_verify,
+    .ctx_size = sizeof(tcp_ctx_t),
     .on_log = metrics_log,
+    .on_connection_report = metrics_report,
 };

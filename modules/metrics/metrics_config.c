@@ -36,5 +36,6 @@ const cn_module_config_t  cn_metrics_module_config = {
     .filter_name = "istio.stats",
     .type_urls = metrics_type_urls,
     .always = true,
+    .always_raw = true,
     .read_xds = read_xds,
 };

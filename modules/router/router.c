@@ -574,6 +574,10 @@ choose_host(router_ctx_t *ctx)
         ctx->host_held = true;
         request->host = &ctx->host;
 
+        if (ctx->host.client_protocol) {
+            ctx->host.http2 = request->head->version == CN_HTTP_2;
+        }
+
         if (ctx->tried_count < TRIED_MAX) {
             ctx->tried[ctx->tried_count++] = ctx->host.address;
         }

@@ -14,6 +14,12 @@
 #include "filter/chain.h"
 #include "http/first_octets.h"
 
+/*
+ * On a port of unknown protocol: for so long a client that speaks first has the time to.  Then its
+ * service is dialled, which may be one that greets.
+ */
+#define SILENCE_MS         50
+
 /* HTTP/2 streams of one client at a time; gRPC clients send all calls on one connection */
 #define INNER_STREAMS_MAX  1024
 
@@ -60,6 +66,11 @@ cn_carrier_free(cn_carrier_t *carrier)
 
     cn_list_remove(&carrier->link);
     cn_chain_clear(&carrier->held);
+    cn_timer_cancel(&carrier->silence);
+
+    if (carrier->connection != NULL) {
+        cn_connection_close(carrier->connection, CN_CLOSE_RESET);
+    }
 
     if (carrier->kind == CN_CARRIER_TUNNEL) {
         atomic_fetch_sub_explicit(&listeners->env->slot->tunnels, 1, memory_order_relaxed);
@@ -115,22 +126,31 @@ cn_carrier_refused(void *owner, const cn_refused_t *refused)
 
 /* ---- HTTP requests: in a tunnel, or on a plain listener -------------------------------------- */
 
-static void
-tunnel_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
+static cn_target_t
+tunnel_target(const cn_carrier_t *carrier)
 {
-    cn_carrier_t        *carrier = owner;
-    cn_worker_env_t  *env = carrier->listeners->env;
-    cn_target_t       target = { .port = carrier->port };
+    const cn_tables_t  *tables = carrier->listeners->env->tables;
+    cn_target_t         target = { .port = carrier->port };
 
     if (carrier->by_host) {
-        target.block = cn_tables_service_by_host(env->tables, carrier->host, carrier->port,
+        target.block = cn_tables_service_by_host(tables, carrier->host, carrier->port,
                                                  &target.segment);
     } else {
-        target.block = cn_tables_service_by_address(env->tables, carrier->local.ip, carrier->port,
+        target.block = cn_tables_service_by_address(tables, carrier->local.ip, carrier->port,
                                                     &target.segment);
     }
 
-    cn_request_start(env, exchange, head, end, &target);
+    return target;
+}
+
+
+static void
+tunnel_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
+{
+    cn_carrier_t  *carrier = owner;
+    cn_target_t    target = tunnel_target(carrier);
+
+    cn_request_start(carrier->listeners->env, exchange, head, end, &target);
 }
 
 
@@ -162,26 +182,34 @@ pinned_service(const cn_tables_t *tables, const cn_address_t *local, uint16_t *p
 }
 
 
-static void
-find_plain_target(cn_carrier_t *carrier, const cn_message_t *head, cn_target_t *target)
+/* Whose it is, as far as that can be told without a request. */
+static cn_target_t
+carrier_target(void *owner)
 {
-    cn_tables_t  *tables = carrier->listeners->env->tables;
+    const cn_carrier_t  *carrier = owner;
+    cn_target_t          target = { NULL, NULL, 0 };
 
-    target->block = pinned_service(tables, &carrier->local, &target->port, &target->segment);
-
-    if (target->block == NULL) {
-        *target = cn_target_by_authority(tables, head->authority, 80);
+    if (carrier->kind == CN_CARRIER_TUNNEL) {
+        return tunnel_target(carrier);
     }
+
+    target.block = pinned_service(carrier->listeners->env->tables, &carrier->local, &target.port,
+                                  &target.segment);
+
+    return target;
 }
 
 
 static void
 plain_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
 {
-    cn_carrier_t    *carrier = owner;
-    cn_target_t   target = { NULL, NULL, 0 };
+    cn_carrier_t  *carrier = owner;
+    cn_target_t    target = carrier_target(carrier);
 
-    find_plain_target(carrier, head, &target);
+    if (target.block == NULL) {
+        target = cn_target_by_authority(carrier->listeners->env->tables, head->authority, 80);
+    }
+
     cn_request_start(carrier->listeners->env, exchange, head, end, &target);
 }
 
@@ -207,6 +235,10 @@ cn_carrier_close(cn_carrier_t *carrier, cn_close_reason_t reason)
     if (carrier->session != NULL) {
         cn_session_close(carrier->session, reason);
 
+    } else if (carrier->raw) {
+        cn_connection_close(carrier->connection, reason);
+        carrier->connection = NULL;
+
     } else if (carrier->stream != NULL) {
         cn_stream_close(carrier->stream, reason);
     }
@@ -223,7 +255,7 @@ tell_drain(cn_carrier_t *carrier, bool final)
     if (carrier->session != NULL) {
         cn_session_drain(carrier->session, final);
 
-    } else if (final) {
+    } else if (final && !carrier->raw) {
         cn_carrier_close(carrier, CN_CLOSE_DRAIN);
     }
 }
@@ -290,26 +322,6 @@ start_session(cn_carrier_t *carrier, bool http2)
 }
 
 
-/*
- * It is known what is spoken: the session takes the stream and hears what has come.  False: there
- * is no carrier any more.
- */
-static bool
-speak(cn_carrier_t *carrier, cn_first_t first, cn_slice_t octets)
-{
-    cn_stream_t  *stream = carrier->stream;
-    bool          started = start_session(carrier, first == CN_FIRST_HTTP2);
-
-    if (started) {
-        cn_stream_replay(stream, &octets);
-    }
-
-    cn_slice_release(&octets);
-
-    return started;
-}
-
-
 /* All that has come, in one piece.  CN_ERR_MEMORY: nothing is taken. */
 static cn_status_t
 take_held(cn_carrier_t *carrier, cn_slice_t *octets)
@@ -342,6 +354,113 @@ take_held(cn_carrier_t *carrier, cn_slice_t *octets)
 }
 
 
+/* ---- raw connections ------------------------------------------------------------------------- */
+
+static bool speak_raw(cn_carrier_t *carrier, cn_slice_t octets);
+
+
+/* The service greets: the client waits for that, and for nothing else. */
+static void
+upstream_spoken(void *owner)
+{
+    cn_carrier_t  *carrier = owner;
+    cn_slice_t     octets;
+
+    if (take_held(carrier, &octets) != CN_OK) {
+        cn_carrier_close(carrier, CN_CLOSE_LIMIT);
+        return;
+    }
+
+    (void) speak_raw(carrier, octets);
+}
+
+
+static void
+connection_over(void *owner)
+{
+    cn_carrier_t  *carrier = owner;
+
+    carrier->connection = NULL;
+    cn_carrier_free(carrier);
+}
+
+
+static const cn_connection_events_t  connection_events = {
+    .target = carrier_target,
+    .on_spoken = upstream_spoken,
+    .on_over = connection_over,
+};
+
+
+static bool
+need_connection(cn_carrier_t *carrier)
+{
+    if (carrier->connection == NULL) {
+        carrier->connection = cn_connection_create(carrier->listeners->env,
+                                                   cn_stream_info(carrier->stream),
+                                                   &connection_events, carrier);
+    }
+
+    return carrier->connection != NULL;
+}
+
+
+/* What is spoken is none of ours: octets go on as they are.  False: the carrier is gone. */
+static bool
+speak_raw(cn_carrier_t *carrier, cn_slice_t octets)
+{
+    cn_timer_cancel(&carrier->silence);
+
+    if (!need_connection(carrier)) {
+        cn_slice_release(&octets);
+        cn_carrier_close(carrier, CN_CLOSE_LIMIT);
+        return false;
+    }
+
+    carrier->raw = true;
+    cn_connection_splice(carrier->connection, carrier->stream, octets);
+
+    return true;
+}
+
+
+static void
+silence_over(cn_timer_t *timer)
+{
+    cn_carrier_t  *carrier = CN_CONTAINER_OF(timer, cn_carrier_t, silence);
+
+    if (need_connection(carrier)) {
+        cn_connection_dial(carrier->connection);
+    }
+}
+
+
+/* A session takes the stream and hears what has come.  False: the carrier is gone. */
+static bool
+speak_http(cn_carrier_t *carrier, cn_first_t first, cn_slice_t octets)
+{
+    cn_stream_t  *stream = carrier->stream;
+    bool          started;
+
+    cn_timer_cancel(&carrier->silence);
+
+    if (carrier->connection != NULL) {
+        cn_connection_close(carrier->connection, CN_CLOSE_LOCAL);
+        carrier->connection = NULL;
+    }
+
+    started = start_session(carrier, first == CN_FIRST_HTTP2);
+
+    if (started) {
+        cn_stream_replay(stream, &octets);
+    }
+
+    cn_slice_release(&octets);
+
+    return started;
+}
+
+
 static void
 look_data(void *owner, cn_slice_t *data)
 {
@@ -360,13 +479,23 @@ look_data(void *owner, cn_slice_t *data)
         }
     }
 
-    first = cn_first_codec(cn_slice_bytes(&octets));
+    first = carrier->any ? cn_first_protocol(cn_slice_bytes(&octets))
+                         : cn_first_codec(cn_slice_bytes(&octets));
 
-    if (first != CN_FIRST_MORE) {
-        (void) speak(carrier, first, octets);
+    switch (first) {
 
-    } else if (cn_chain_push(&carrier->held, octets) != CN_OK) {
-        cn_carrier_close(carrier, CN_CLOSE_LIMIT);
+    case CN_FIRST_MORE:
+        if (cn_chain_push(&carrier->held, octets) != CN_OK) {
+            cn_carrier_close(carrier, CN_CLOSE_LIMIT);
+        }
+        return;
+
+    case CN_FIRST_OTHER:
+        (void) speak_raw(carrier, octets);
+        return;
+
+    default:
+        (void) speak_http(carrier, first, octets);
     }
 }
 
@@ -379,14 +508,22 @@ look_ended(void *owner)
     cn_stream_t   *stream = carrier->stream;
     cn_slice_t     octets;
 
-    if (carrier->held.len == 0) {
+    bool           here;
+
+    if (carrier->held.len == 0 && !carrier->any) {
         cn_carrier_close(carrier, CN_CLOSE_LOCAL);
         return;
     }
 
-    octets = cn_chain_pop(&carrier->held, SIZE_MAX);
+    if (take_held(carrier, &octets) != CN_OK) {
+        cn_carrier_close(carrier, CN_CLOSE_LIMIT);
+        return;
+    }
 
-    if (speak(carrier, CN_FIRST_HTTP1, octets)) {
+    here = carrier->any ? speak_raw(carrier, octets)
+                        : speak_http(carrier, CN_FIRST_HTTP1, octets);
+
+    if (here) {
         cn_stream_replay_end(stream);
     }
 }
@@ -399,9 +536,36 @@ static const cn_stream_events_t  look_events = {
 };
 
 
+static cn_service_protocol_t
+port_protocol(cn_carrier_t *carrier)
+{
+    cn_target_t              target = carrier_target(carrier);
+    const cn_table_chain_t  *chain = target.block == NULL
+                                     ? NULL : cn_service_chain(target.block, target.port);
+
+    return chain == NULL ? CN_PROTOCOL_HTTP : (cn_service_protocol_t) chain->protocol;
+}
+
+
 void
 cn_carrier_look(cn_carrier_t *carrier, cn_stream_t *stream)
 {
     carrier->stream = stream;
     cn_stream_set_owner(stream, &look_events, carrier);
+
+    switch (port_protocol(carrier)) {
+
+    case CN_PROTOCOL_TCP:
+        (void) speak_raw(carrier, (cn_slice_t) { NULL, NULL, 0 });
+        break;
+
+    case CN_PROTOCOL_AUTO:
+        carrier->any = true;
+        carrier->silence.run = silence_over;
+        cn_timer_set(carrier->listeners->env->loop, &carrier->silence, SILENCE_MS);
+        break;
+
+    case CN_PROTOCOL_HTTP:
+        break;
+    }
 }

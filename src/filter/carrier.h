@@ -4,12 +4,13 @@
  * carrier - what stands between an accepted connection, or a tunnel within one, and the requests on
  * it.  Shared by the files of this room.
  *
- *   looking --first octets--> session (HTTP/1 or HTTP/2) --> over
+ *   looking --first octets--> session (HTTP/1 or HTTP/2), or a raw connection --> over
  */
 
 #ifndef CN_FILTER_CARRIER_H
 #define CN_FILTER_CARRIER_H
 
+#include "filter/connection.h"
 #include "filter/drain.h"
 #include "filter/listener.h"
 
@@ -22,6 +23,10 @@ typedef struct {
     cn_session_t      *session;         /* NULL: its first octets are looked at */
     cn_stream_t       *stream;          /* the session's; also to say why a handshake failed */
     cn_chain_t         held;            /* octets by which nothing could be told yet */
+    cn_connection_t   *connection;      /* a raw one; beside no session, or dialled in advance */
+    cn_timer_t         silence;         /* nothing was said: whoever is asked may speak first */
+    bool               any;             /* its port's protocol is not known */
+    bool               raw;             /* the connection has the stream */
     cn_carrier_kind_t  kind;
     cn_drain_ticket_t  ticket;          /* when it is told to go; a tunnel has its connection's */
     cn_drain_stage_t   told;

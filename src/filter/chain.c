@@ -150,8 +150,8 @@ cn_request_held(const cn_request_t *request)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static void
-log_request(cn_request_t *request)
+void
+cn_request_log(cn_request_t *request)
 {
     uint32_t                  count;
     const cn_table_filter_t  *filters = chain_filters(request, &count);
@@ -208,7 +208,7 @@ finish(cn_request_t *request)
     cn_task_cancel(&state->resume);
     destroy_filters(request);
     cn_chain_clear(&state->held);
-    log_request(request);
+    cn_request_log(request);
 
     atomic_fetch_sub_explicit(&request->env->slot->active, 1, memory_order_relaxed);
 
@@ -252,7 +252,7 @@ cn_request_log_rejected(cn_worker_env_t *env, cn_pool_t *pool, const cn_rejected
         request->original_path = rejected->head->path;
     }
 
-    log_request(request);
+    cn_request_log(request);
 }
 
 

@@ -36,6 +36,9 @@ typedef struct {
     uint64_t                 sent;      /* body bytes */
 } cn_rejected_t;
 
+/* Tells the filters of its chain, or all where there is none, that all is over. */
+void cn_request_log(cn_request_t *request);
+
 /* pool is for what the log needs and is the caller's. */
 void cn_request_log_rejected(cn_worker_env_t *env, cn_pool_t *pool, const cn_rejected_t *rejected);
 

@@ -58,6 +58,19 @@ struct cn_module_s {
     /* Response bytes left downstream: the terminal filter gives upstream credit back. */
     void          (*on_response_sent)(cn_request_t *request, const void *config, size_t len);
 
+    /*
+     * A raw connection begins, on a port of TCP or where the client speaks none of our protocols:
+     * before anything is sent to anybody, in chain order.  CN_NEXT, or CN_REPLIED after
+     * cn_request_refuse().  What depends on a request is not known: it must not let one pass.
+     */
+    cn_verdict_t  (*on_connection)(cn_request_t *connection, const void *config);
+
+    /*
+     * How a raw connection goes: when its upstream stands, every 5 s, and at its end, before
+     * on_log.
+     */
+    void          (*on_connection_report)(cn_request_t *connection, const void *config, bool over);
+
     /* What it would do to this request, and why. */
     void          (*explain)(cn_explain_t *explain, const cn_block_t *block, const void *config,
                              const void *route_config,

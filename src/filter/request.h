@@ -2,8 +2,10 @@
 
 /*
  * request - one request on its way through the filter chain: what modules see and may call.  It
- * lives in the pool of its downstream exchange.  The chain (chain.c) owns it; modules borrow it
- * within a callback, and between CN_PAUSE and cn_request_resume().
+ * lives in the pool of its downstream exchange.  A raw connection (connection.h) is one without
+ * head, response, exchange and route; input then has only what is known of connections.
+ * The chain (chain.c) owns it; modules borrow it within a callback, and between CN_PAUSE and
+ * cn_request_resume().
  */
 
 #ifndef CN_FILTER_REQUEST_H
@@ -81,6 +83,7 @@ struct cn_request_s {
     bool                          suppress_decorator;   /* the client sent one */
     bool                          request_ended;    /* the downstream's message is complete */
     bool                          local_reply;
+    bool                          raw;              /* a connection: there is no head */
     void                        **contexts;         /* by module index */
     /* the chain's own: where it stands, what is held */
     struct cn_chain_state_s      *chain_state;
@@ -117,6 +120,12 @@ cn_verdict_t cn_request_reply(cn_request_t *request, uint16_t status, cn_bytes_t
     uint32_t flags, const char *details);
 cn_status_t cn_request_reply_header(cn_request_t *request, cn_bytes_t name,
     cn_bytes_t value) CN_MUST_USE;
+
+/*
+ * Says why on_connection answers CN_REPLIED: the connection is reset.  details is static or the
+ * pool's.
+ */
+void cn_request_refuse(cn_request_t *request, uint32_t flags, const char *details);
 
 /* ---- the terminal filter's side: modules/router ---------------------------------------------- */
 

@@ -402,6 +402,8 @@ pack_chain(packer_t *packer, const cn_chain_config_t *chain, cn_pool_t *scratch)
         .http2_upstream = chain->http2_upstream,
         .refused = chain->refused,
         .tcp_cluster = cn_ids_find(packer->blocks->ids, CN_BLOCK_CLUSTER, chain->tcp_cluster),
+        .tcp_idle_timeout_ms = chain->tcp_idle_timeout_ms,
+        .tcp_max_duration_ms = chain->tcp_max_duration_ms,
     };
 
     made.name = cn_block_add_bytes(packer->builder, chain->name);

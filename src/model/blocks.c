@@ -192,6 +192,7 @@ cn_blocks_cluster(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32
         .id = id,
         .lb = (uint8_t) cluster->lb,
         .http2 = cluster->http2,
+        .client_protocol = cluster->client_protocol,
         .connect_timeout_ms = cluster->connect_timeout_ms,
         .idle_timeout_ms = cluster->idle_timeout_ms,
         .max_connections = cluster->max_connections,

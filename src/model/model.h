@@ -101,6 +101,8 @@ typedef struct {
     cn_array_t             filters;         /* cn_filter_config_t, the router last */
     cn_array_t             routes;          /* cn_route_t */
     cn_bytes_t             tcp_cluster;
+    uint32_t               tcp_idle_timeout_ms;     /* 0: an hour */
+    uint32_t               tcp_max_duration_ms;     /* 0: none */
 } cn_chain_config_t;
 
 typedef struct {
@@ -126,6 +128,7 @@ typedef struct {
     cn_bytes_t      name;
     cn_lb_policy_t  lb;
     bool            http2;
+    bool            client_protocol;    /* as the client speaks: HTTP/1.1 or HTTP/2 */
     cn_bytes_t      service_host;
     cn_bytes_t      service_name;
     cn_bytes_t      service_namespace;

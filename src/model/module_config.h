@@ -96,6 +96,8 @@ struct cn_module_config_s {
     const char *const *route_filters;
     /* stands in every HTTP chain (istiod's way), with or without configuration; where: as listed */
     bool               always;
+    /* likewise in every chain of TCP */
+    bool               always_raw;
 
     /* A resource of `kinds`.  CN_ERR_*: reported; the resource is broken. */
     cn_status_t  (*read_resource)(cn_read_t *read, const cn_resource_t *resource, void **parsed);

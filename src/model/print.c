@@ -381,6 +381,8 @@ print_chain(const cn_chain_config_t *chain)
     cn_print_set_list(&object, "filters", print_filters(&chain->filters));
     cn_print_set_list(&object, "routes", routes);
     cn_print_set_bytes(&object, "tcp_cluster", chain->tcp_cluster);
+    cn_print_set_u64(&object, "tcp_idle_timeout_ms", chain->tcp_idle_timeout_ms);
+    cn_print_set_u64(&object, "tcp_max_duration_ms", chain->tcp_max_duration_ms);
 
     if (chain->protocol != CN_PROTOCOL_TCP && chain->path_level < CN_COUNT_OF(levels)) {
         cn_print_set(&object, "path_level", json_string(levels[chain->path_level]));
@@ -472,6 +474,7 @@ print_clusters(const cn_array_t *clusters)
         cn_print_set_bytes(&object, "name", cluster->name);
         cn_print_set(&object, "lb", json_string(policies[cluster->lb]));
         cn_print_set_bool(&object, "http2", cluster->http2);
+        cn_print_set_bool(&object, "client_protocol", cluster->client_protocol);
         cn_print_set_bytes(&object, "service_host", cluster->service_host);
         cn_print_set_bytes(&object, "service_name", cluster->service_name);
         cn_print_set_bytes(&object, "service_namespace", cluster->service_namespace);

@@ -179,6 +179,8 @@ typedef struct {
     cn_rel_array_t          routes;             /* cn_table_route_t in order */
     cn_table_route_index_t  index;
     uint32_t                tcp_cluster;        /* of TCP: the cluster id */
+    uint32_t                tcp_idle_timeout_ms;        /* 0: an hour */
+    uint32_t                tcp_max_duration_ms;        /* 0: none */
     uint32_t                reserved2;
 } cn_table_chain_t;
 
@@ -201,7 +203,8 @@ typedef struct {
     uint32_t           id;
     uint8_t            lb;              /* cn_lb_policy_t */
     uint8_t            http2;           /* talk HTTP/2 to the endpoints */
-    uint8_t            reserved[2];
+    uint8_t            client_protocol; /* talk to them as the client talks to us */
+    uint8_t            reserved;
     /* "inbound-vip|9080|http/v1|reviews.default.svc.cluster.local" */
     cn_rel_bytes_t     name;
     cn_rel_bytes_t     service_host;    /* metric labels destination_service, _name, _namespace */

@@ -452,6 +452,7 @@ cluster_ok(walk_t *walk, const void *root)
     }
 
     return flag_ok(walk, cluster->http2)
+           && flag_ok(walk, cluster->client_protocol)
            && strings_ok(walk, strings, CN_COUNT_OF(strings))
            && origin_ok(walk, &cluster->origin);
 }

@@ -212,6 +212,7 @@ fill_host(cn_host_t *host, const cn_block_t *block, const cn_table_endpoint_t *e
         .cluster = cluster->id,
         .hbone_port = (endpoint->flags & CN_ENDPOINT_HBONE) ? endpoint->hbone_port : 0,
         .http2 = cluster->http2 != 0,
+        .client_protocol = cluster->client_protocol != 0,
         .cell = endpoint->cell,
         .cluster_cell = cluster->cell,
         .connect_timeout_ms = cluster->connect_timeout_ms,

@@ -54,6 +54,8 @@ typedef struct {
     cn_address_t  address;              /* the application's */
     uint16_t      hbone_port;           /* 0: reached directly */
     bool          http2;
+    /* the caller says by http2 what the client speaks, before cn_upstream_request() */
+    bool          client_protocol;
     /* its active request is counted until cn_upstream_release() */
     uint32_t      cell;
     uint32_t      cluster_cell;

@@ -143,17 +143,57 @@ mark_ours(cn_istio_builder_t *builder)
 static cn_lb_policy_t
 balancer(const cn_kube_service_t *service, const cn_subset_t *subset)
 {
-    if (subset != NULL && subset->lb != 0) {
-        return subset->lb;
+    if (subset != NULL && subset->policy.lb != 0) {
+        return subset->policy.lb;
     }
 
     CN_ARRAY_EACH(&service->rules, const cn_destination_rule_ref_t, rule) {
-        if ((*rule)->lb != 0) {
-            return (*rule)->lb;
+        if ((*rule)->policy.lb != 0) {
+            return (*rule)->policy.lb;
         }
     }
 
     return CN_LB_LEAST_REQUEST;
+}
+
+
+const cn_pool_policy_t *
+cn_istio_pool_policy(const cn_kube_service_t *service, const cn_subset_t *subset)
+{
+    static const cn_pool_policy_t  nothing_said;
+
+    if (subset != NULL && subset->policy.pool.given) {
+        return &subset->policy.pool;
+    }
+
+    CN_ARRAY_EACH(&service->rules, const cn_destination_rule_ref_t, rule) {
+        if ((*rule)->policy.pool.given) {
+            return &(*rule)->policy.pool;
+        }
+    }
+
+    return &nothing_said;
+}
+
+
+/* Which protocol the endpoints are spoken to in, and for how long (istiod's rules). */
+static void
+apply_pool_policy(const cn_pool_policy_t *pool, const cn_kube_port_t *port, cn_cluster_t *cluster)
+{
+    cluster->http2 = port->http2 || pool->h2_upgrade == CN_H2_UPGRADE;
+    cluster->client_protocol = !cluster->http2
+        && (pool->client_protocol || port->protocol == CN_PROTOCOL_AUTO);
+
+    if (pool->idle_timeout_ms > 0) {
+        cluster->idle_timeout_ms = pool->idle_timeout_ms;
+
+    } else if (pool->tcp_idle_timeout_ms > 0) {
+        cluster->idle_timeout_ms = pool->tcp_idle_timeout_ms;
+    }
+
+    if (pool->connect_timeout_ms > 0) {
+        cluster->connect_timeout_ms = pool->connect_timeout_ms;
+    }
 }
 
 
@@ -186,7 +226,7 @@ add_cluster(cn_istio_builder_t *builder, const cn_kube_service_t *service,
     cn_cluster_defaults(made, istio->pool);
     made->name = name;
     made->lb = balancer(service, subset);
-    made->http2 = port->http2;
+    apply_pool_policy(cn_istio_pool_policy(service, subset), port, made);
     made->service_host = service->host;
     made->service_name = service->name;
     made->service_namespace = service->name_space;

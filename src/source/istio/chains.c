@@ -154,7 +154,9 @@ add_module(cn_istio_t *istio, cn_istio_placed_t *placed, const cn_service_t *ser
         question.ordinal++;
     }
 
-    if (question.ordinal == 0 && module->always && chain->protocol != CN_PROTOCOL_TCP) {
+    if (question.ordinal == 0
+        && (chain->protocol == CN_PROTOCOL_TCP ? module->always_raw : module->always))
+    {
         return add_filter(&chain->filters, module, NULL);
     }
 
@@ -182,6 +184,7 @@ cn_istio_add_chain(cn_istio_builder_t *builder, const cn_array_t *placed, cn_kub
     if (port->protocol != CN_PROTOCOL_HTTP) {
         chain->tcp_cluster = cn_istio_cluster_name(istio, from, port->port, "tcp", CN_BYTES_NONE,
                                                    from->host);
+        chain->tcp_idle_timeout_ms = cn_istio_pool_policy(from, NULL)->tcp_idle_timeout_ms;
     }
 
     if (chain->name.len == 0 || (chain->tcp_cluster.len == 0

@@ -76,11 +76,73 @@ read_tls(cn_read_t *read, cn_doc_t *policy, const char *field)
 }
 
 
-static cn_lb_policy_t
-read_policy(cn_read_t *read, cn_doc_t *parent, const char *field)
+static void
+read_h2_upgrade(cn_read_t *read, cn_doc_t *http, const char *field, cn_pool_policy_t *pool)
+{
+    static const char *const  names[] = { "DEFAULT", "UPGRADE", "DO_NOT_UPGRADE" };
+    cn_bytes_t                name;
+
+    if (!cn_read_string(read, http, "h2UpgradePolicy", field, &name)) {
+        return;
+    }
+
+    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
+        if (cn_bytes_equal(name, cn_bytes_str(names[i]))) {
+            pool->h2_upgrade = (cn_h2_upgrade_t) i;
+            return;
+        }
+    }
+
+    cn_read_error(read, cn_doc_get(http, "h2UpgradePolicy"),
+                  cn_read_path(read, "%s.h2UpgradePolicy", field), "\"%.*s\" is none",
+                  CN_BYTES_ARG(name));
+}
+
+
+/* In whole milliseconds; 0 would mean that nothing was said. */
+static void
+read_time(cn_read_t *read, cn_doc_t *parent, const char *key, const char *field, uint32_t *time_ms)
+{
+    if (cn_read_duration_ms(read, parent, key, field, time_ms) && *time_ms == 0) {
+        cn_read_error(read, cn_doc_get(parent, key), cn_read_path(read, "%s.%s", field, key),
+                      "0 is not implemented");
+    }
+}
+
+
+static void
+read_pool(cn_read_t *read, cn_doc_t *policy, const char *field, cn_pool_policy_t *pool)
+{
+    static const char *const  unsupported_http[] = {
+        "http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "maxRetries",
+            "maxConcurrentStreams", NULL
+    };
+    static const char *const  unsupported_tcp[] = {
+        "maxConnections", "tcpKeepalive", "maxConnectionDuration", NULL
+    };
+    const char               *path = cn_read_path(read, "%s.connectionPool", field);
+    const char               *http_path = cn_read_path(read, "%s.http", path);
+    const char               *tcp_path = cn_read_path(read, "%s.tcp", path);
+    cn_doc_t                 *both = cn_read_mapping(read, policy, "connectionPool", field);
+    cn_doc_t                 *http = cn_read_mapping(read, both, "http", path);
+    cn_doc_t                 *tcp = cn_read_mapping(read, both, "tcp", path);
+
+    pool->given = both != NULL;
+    read_h2_upgrade(read, http, http_path, pool);
+    (void) cn_read_bool(read, http, "useClientProtocol", http_path, &pool->client_protocol);
+    read_time(read, http, "idleTimeout", http_path, &pool->idle_timeout_ms);
+    read_time(read, tcp, "idleTimeout", tcp_path, &pool->tcp_idle_timeout_ms);
+    read_time(read, tcp, "connectTimeout", tcp_path, &pool->connect_timeout_ms);
+    cn_read_unsupported(read, http, http_path, unsupported_http);
+    cn_read_unsupported(read, tcp, tcp_path, unsupported_tcp);
+}
+
+
+static void
+read_policy(cn_read_t *read, cn_doc_t *parent, const char *field, cn_traffic_policy_t *made)
 {
     static const char *const  unsupported[] = {
-        "connectionPool", "outlierDetection", "portLevelSettings", "tunnel", "proxyProtocol",
+        "outlierDetection", "portLevelSettings", "tunnel", "proxyProtocol",
             "retryBudget", NULL
     };
     static const char *const  unsupported_balancer[] = {
@@ -92,10 +154,11 @@ read_policy(cn_read_t *read, cn_doc_t *parent, const char *field)
     cn_doc_t                 *balancer = cn_read_mapping(read, policy, "loadBalancer", path);
 
     read_tls(read, policy, path);
+    read_pool(read, policy, path, &made->pool);
     cn_read_unsupported(read, policy, path, unsupported);
     cn_read_unsupported(read, balancer, inner, unsupported_balancer);
 
-    return read_simple(read, balancer, inner);
+    made->lb = read_simple(read, balancer, inner);
 }
 
 
@@ -119,7 +182,7 @@ read_subset(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t *subs
     }
 
     cn_istio_labels(read, item, "labels", field, &subset.labels);
-    subset.lb = read_policy(read, item, field);
+    read_policy(read, item, field, &subset.policy);
     subset.origin = cn_istio_origin(read, item);
     slot = cn_array_add(subsets);
 
@@ -215,7 +278,7 @@ cn_istio_read_destination_rule(cn_istio_t *istio, cn_read_t *read, const cn_reso
         }
     }
 
-    made->lb = read_policy(read, resource->spec, "spec");
+    read_policy(read, resource->spec, "spec", &made->policy);
     subsets = cn_read_sequence(read, resource->spec, "subsets", "spec");
 
     CN_DOC_EACH(subsets, item) {

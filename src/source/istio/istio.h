@@ -119,19 +119,36 @@ typedef struct {
     cn_array_t  ports;                      /* cn_container_port_t: by the service port's name */
 } cn_slice_t;
 
+typedef enum { CN_H2_UPGRADE_DEFAULT, CN_H2_UPGRADE, CN_H2_DO_NOT_UPGRADE } cn_h2_upgrade_t;
+
+/* connectionPool of a trafficPolicy; a subset's takes the place of its rule's as a whole. */
 typedef struct {
-    cn_bytes_t      name;
-    cn_array_t      labels;                 /* cn_label_t */
-    cn_lb_policy_t  lb;                     /* 0: as the rule says */
-    cn_origin_t     origin;
+    bool             given;
+    cn_h2_upgrade_t  h2_upgrade;
+    bool             client_protocol;       /* the endpoint is spoken to as the client speaks */
+    uint32_t         idle_timeout_ms;       /* of HTTP connections; 0: not said, likewise below */
+    uint32_t         tcp_idle_timeout_ms;
+    uint32_t         connect_timeout_ms;
+} cn_pool_policy_t;
+
+typedef struct {
+    cn_lb_policy_t    lb;                   /* 0: not said */
+    cn_pool_policy_t  pool;
+} cn_traffic_policy_t;
+
+typedef struct {
+    cn_bytes_t           name;
+    cn_array_t           labels;            /* cn_label_t */
+    cn_traffic_policy_t  policy;            /* what is not said is as the rule says */
+    cn_origin_t          origin;
 } cn_subset_t;
 
 typedef struct {
-    cn_bytes_t          name_space;
-    cn_kube_service_t  *service;
-    cn_lb_policy_t      lb;                 /* 0: the default */
-    cn_array_t          subsets;            /* cn_subset_t */
-    cn_origin_t         origin;
+    cn_bytes_t           name_space;
+    cn_kube_service_t   *service;
+    cn_traffic_policy_t  policy;
+    cn_array_t           subsets;           /* cn_subset_t */
+    cn_origin_t          origin;
 } cn_destination_rule_t;
 
 /* One way into a route: what must match. */
@@ -295,6 +312,10 @@ cn_status_t cn_istio_build(cn_istio_t *istio) CN_MUST_USE;
 cn_status_t cn_istio_build_routes(cn_istio_t *istio, cn_kube_service_t *service,
     const cn_kube_port_t *port,
     cn_array_t *routes) CN_MUST_USE;
+
+/* What DestinationRules say of connections to a service or a subset of it (NULL); never NULL. */
+const cn_pool_policy_t *cn_istio_pool_policy(const cn_kube_service_t *service,
+    const cn_subset_t *subset);
 
 /* "inbound-vip|9080|http/v1|HOST", or "outbound|9080|v1|HOST" of a service that is not ours. */
 cn_bytes_t cn_istio_cluster_name(cn_istio_t *istio, const cn_kube_service_t *service,

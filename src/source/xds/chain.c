@@ -58,7 +58,9 @@ add_own(cn_xds_t *xds, const cn_module_config_t *module, const cn_service_t *ser
         return;
     }
 
-    if (config != NULL || (module->always && chain->protocol != CN_PROTOCOL_TCP)) {
+    if (config != NULL
+        || (chain->protocol == CN_PROTOCOL_TCP ? module->always_raw : module->always))
+    {
         add_filter(xds, module, config, chain);
     }
 }
@@ -250,8 +252,31 @@ cn_xds_read_network_filter(cn_xds_t *xds, cn_bytes_t type_url, cn_bytes_t value,
         return;
     }
 
-    if (module->read_xds(&xds->read, type_url, value, false, &config) == CN_OK && config != NULL) {
+    if (module->read_xds(&xds->read, type_url, value, false, &config) == CN_OK
+        && (config != NULL || module->always_raw))
+    {
         add_filter(xds, module, config, chain);
+    }
+}
+
+
+/* As modules are listed, those of one module as they came: our own have no place among istiod's. */
+static void
+order_filters(const cn_xds_t *xds, cn_chain_config_t *chain)
+{
+    cn_filter_config_t  *items = chain->filters.items;
+
+    for (size_t i = 1; i < chain->filters.count; i++) {
+        cn_filter_config_t  filter = items[i];
+        size_t              place = module_place(xds, filter.module);
+        size_t              at = i;
+
+        while (at > 0 && module_place(xds, items[at - 1].module) > place) {
+            items[at] = items[at - 1];
+            at--;
+        }
+
+        items[at] = filter;
     }
 }
 
@@ -262,4 +287,5 @@ cn_xds_finish_tcp(cn_xds_t *xds, const cn_service_t *service, cn_chain_config_t 
     size_t  next = 0;
 
     add_own_before(xds, service, &next, SIZE_MAX, chain);
+    order_filters(xds, chain);
 }

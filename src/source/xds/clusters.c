@@ -119,6 +119,9 @@ read_options(cn_xds_t *xds, const Cairn__NamedAny *named, cn_cluster_t *cluster)
             == CAIRN__HTTP_PROTOCOL_OPTIONS__EXPLICIT__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS;
     }
 
+    cluster->client_protocol = options->upstream_protocol_options_case
+        == CAIRN__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG;
+
     if (options->common_http_protocol_options != NULL
         && options->common_http_protocol_options->idle_timeout != NULL)
     {

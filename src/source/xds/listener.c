@@ -112,8 +112,23 @@ read_tcp_proxy(cn_xds_t *xds, cn_bytes_t value, cn_chain_config_t *chain)
     const Cairn__TcpProxy  *message = cn_decode(&xds->read, &cairn__tcp_proxy__descriptor, value,
                                                 "tcp_proxy");
 
-    if (message != NULL) {
-        chain->tcp_cluster = cn_decoded(message->cluster);
+    if (message == NULL) {
+        return;
+    }
+
+    chain->tcp_cluster = cn_decoded(message->cluster);
+
+    if (message->idle_timeout != NULL) {
+        chain->tcp_idle_timeout_ms = cn_xds_duration(xds, message->idle_timeout, "idle_timeout");
+
+        if (chain->tcp_idle_timeout_ms == 0) {
+            cn_read_error(&xds->read, NULL, "idle_timeout", "0, none, is not implemented");
+        }
+    }
+
+    if (message->max_downstream_connection_duration != NULL) {
+        chain->tcp_max_duration_ms = cn_xds_duration(xds,
+            message->max_downstream_connection_duration, "max_downstream_connection_duration");
     }
 }
 

@@ -376,7 +376,7 @@ on_tcp_a_deny_forgets_the_request_and_an_allow_forgets_itself(void **state)
         "[{\"config\":{\"action\":\"DENY\",\"policies\":[{\"name\":\"ns[default]-policy[deny]-rule[0]\",\"permissions\":{\"port\":5432},"
         "\"principals\":{\"any\":true}}]},\"name\":\"envoy.filters.http.rbac\"},{\"config\":{\"action\":\"ALLOW\",\"policies\":["
         "{\"name\":\"ns[default]-policy[allow]-rule[1]\",\"permissions\":{\"any\":true},\"principals\":{\"namespace\":{\"exact\":\"a\"}}}]},"
-        "\"name\":\"envoy.filters.http.rbac\"}]");
+        "\"name\":\"envoy.filters.http.rbac\"},{\"name\":\"istio.stats\"}]");
     istio_close(&istio);
 }
 

@@ -19,13 +19,14 @@ use Test::Cairn::CA qw(identity_files spiffe_id);
 use Test::Cairn::Load ();
 use Test::Cairn::Net qw(pod_address listen_on);
 use Test::Cairn::Upstream ();
+use Test::Cairn::UpstreamRaw ();
 use Test::Cairn::Util qw(lines_from spawn_child kill_child test_dir wait_for);
 
 my $JSON = JSON::PP->new->latin1;
 my %KNOWN = map { $_ => 1 } qw(
     ip port ports identity hbone plain client program connect settings window goaway_after
-    any_authority h2_settings h2_window labels namespace service_account annotations ready uid manifest
-    native
+    any_authority h2_settings h2_window raw native labels namespace service_account annotations ready
+    uid manifest
 );
 
 
@@ -56,6 +57,7 @@ sub new {
     $self->{program} = list_of($spec->{program});
     $self->{connect} = list_of($spec->{connect});
     Test::Cairn::Behaviour::check_program($self->{program});
+    Test::Cairn::UpstreamRaw::check($self->{raw}) if $self->{raw};
     $self->{file} = test_dir() . "/seen-$name-$self->{ip}.jsonl";
 
     return $self;

@@ -22,6 +22,7 @@ use Test::Cairn::Behaviour ();
 use Test::Cairn::H2 ();
 use Test::Cairn::Socket ();
 use Test::Cairn::UpstreamH2 ();
+use Test::Cairn::UpstreamRaw ();
 use Test::Cairn::Util qw(now);
 
 my $JSON = JSON::PP->new->latin1->canonical;
@@ -466,6 +467,7 @@ my $PREFACE = 'PRI * HTTP/2';
 sub new {
     my ($class, %option) = @_;
 
+    return Test::Cairn::UpstreamRaw->new(%option) if $option{pod}{raw};
     return bless { option => \%option, pipe => $option{pipe}, in => '', done => 0 }, $class;
 }
 
