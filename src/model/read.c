@@ -4,6 +4,8 @@
 
 #include "model/read.h"
 
+#include "base/regex.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -300,6 +302,42 @@ cn_read_duration_ms(cn_read_t *read, cn_doc_t *parent, const char *key, const ch
     *ms = us == 0 ? 0 : us < 1000 ? 1 : (uint32_t) (us / 1000);
 
     return true;
+}
+
+
+static bool
+pattern_fine(cn_read_t *read, const cn_doc_t *node, const char *field, cn_status_t status,
+    const cn_re2_error_t *error)
+{
+    if (status == CN_ERR_MEMORY) {
+        cn_read_no_memory(read);
+
+    } else if (status != CN_OK) {
+        cn_read_error(read, node, field, "is no pattern of RE2: at octet %zu: %s", error->at,
+                      error->text);
+    }
+
+    return status == CN_OK;
+}
+
+
+bool
+cn_read_regex(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t pattern)
+{
+    cn_re2_error_t  error;
+
+    return pattern_fine(read, node, field, cn_regex_check(pattern, &error), &error);
+}
+
+
+bool
+cn_read_regex_rewrite(cn_read_t *read, const cn_doc_t *node, const char *field,
+    cn_bytes_t pattern, cn_bytes_t rewrite)
+{
+    cn_re2_error_t  error;
+
+    return pattern_fine(read, node, field, cn_regex_check_rewrite(pattern, rewrite, &error),
+                        &error);
 }
 
 

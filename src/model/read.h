@@ -59,6 +59,16 @@ void cn_read_unsupported(cn_read_t *read, cn_doc_t *parent, const char *field,
 /* Fields (NULL-ended) that say nothing to a waypoint: used, with all below. */
 void cn_read_ignore(cn_doc_t *parent, const char *const *names);
 
+/*
+ * Whether a pattern can be run (base/regex.h); if not, an error at field says where and why.  node
+ * may be NULL.
+ */
+bool cn_read_regex(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t pattern);
+
+/* As above for a pattern and what replaces its finds. */
+bool cn_read_regex_rewrite(cn_read_t *read, const cn_doc_t *node, const char *field,
+    cn_bytes_t pattern, cn_bytes_t rewrite);
+
 /* Says that memory is spent; the resource counts as broken. */
 void cn_read_no_memory(cn_read_t *read);
 

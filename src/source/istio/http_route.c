@@ -46,6 +46,14 @@ read_path_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_matc
     (void) cn_read_string(read, node, "type", path, &type);
     (void) cn_read_string(read, node, "value", path, &value);
 
+    if (cn_bytes_equal(type, CN_BYTES("RegularExpression"))) {
+        match->path_kind = CN_PATH_MATCH_REGEX;
+        match->path = value;
+        (void) cn_read_regex(read, cn_doc_get(node, "value"), cn_read_path(read, "%s.value", path),
+                             value);
+        return;
+    }
+
     if (value.len == 0 || value.ptr[0] != '/') {
         cn_read_error(read, node, cn_read_path(read, "%s.value", path), "a path begins with /");
         return;
@@ -59,7 +67,7 @@ read_path_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_matc
 
     if (!cn_bytes_equal(type, CN_BYTES("PathPrefix"))) {
         cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path),
-                      "%.*s is not implemented", CN_BYTES_ARG(type));
+                      "%.*s is none of Exact, PathPrefix, RegularExpression", CN_BYTES_ARG(type));
         return;
     }
 
@@ -93,10 +101,16 @@ read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char 
             continue;
         }
 
-        if (cn_read_string(read, node, "type", path, &type)
-            && !cn_bytes_equal(type, CN_BYTES("Exact"))) {
+        (void) cn_read_string(read, node, "type", path, &type);
+
+        if (cn_bytes_equal(type, CN_BYTES("RegularExpression"))) {
+            value.kind = CN_STRING_REGEX;
+            (void) cn_read_regex(read, cn_doc_get(node, "value"),
+                                 cn_read_path(read, "%s.value", path), value.value);
+
+        } else if (!cn_bytes_equal(type, CN_BYTES("Exact"))) {
             cn_read_error(read, cn_doc_get(node, "type"), cn_read_path(read, "%s.type", path),
-                          "%.*s is not implemented", CN_BYTES_ARG(type));
+                          "%.*s is none of Exact, RegularExpression", CN_BYTES_ARG(type));
         }
 
         cn_rule_add_match(read, matches, name, headers, &value);
@@ -176,13 +190,14 @@ resolve(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_desti
     made->host = cn_istio_full_host(istio, made->host, reader->name_space);
 
     if (made->service == NULL) {
-        cn_read_error(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field),
-                      "there is no service %.*s", CN_BYTES_ARG(made->host));
+        cn_read_warn(read, cn_doc_get(item, "name"), cn_read_path(read, "%s.name", field),
+                     "there is no service %.*s: its share is answered 500",
+                     CN_BYTES_ARG(made->host));
 
     } else if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
-        cn_read_error(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field),
-                      "service %.*s has no port %u", CN_BYTES_ARG(made->host),
-                      made->port);
+        cn_read_warn(read, cn_doc_get(item, "port"), cn_read_path(read, "%s.port", field),
+                     "service %.*s has no port %u: its share is answered 500",
+                     CN_BYTES_ARG(made->host), made->port);
     }
 }
 

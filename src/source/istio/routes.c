@@ -333,9 +333,26 @@ has_method(const cn_rule_match_t *match)
         }                                                   \
     } while (0)
 
+static int
+path_rank(const cn_rule_match_t *match)
+{
+    switch (match->path_kind) {
+
+    case CN_PATH_MATCH_EXACT:
+        return 3;
+
+    case CN_PATH_MATCH_REGEX:
+        return 1;
+
+    default:
+        return 2;
+    }
+}
+
+
 /*
- * Exact paths, then longer prefixes, a method, more headers, more query parameters; a rule without
- * a match is last.
+ * Exact paths, prefixes, patterns; of these the longer ones; then a method, more headers, more
+ * query parameters.  A rule without a match is last.
  */
 static int
 compare_ranked(const void *a, const void *b)
@@ -347,7 +364,7 @@ compare_ranked(const void *a, const void *b)
         return (left == NULL) - (right == NULL);
     }
 
-    BY(left->path_kind == CN_PATH_MATCH_EXACT, right->path_kind == CN_PATH_MATCH_EXACT);
+    BY(path_rank(left), path_rank(right));
     BY(left->path.len, right->path.len);
     BY(has_method(left), has_method(right));
     BY(left->header_count, right->header_count);

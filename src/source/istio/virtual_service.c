@@ -20,14 +20,16 @@ typedef struct {
 /* ---- match ----------------------------------------------------------------------------------- */
 
 
-/* {exact: x} or {prefix: x}; where empty says "is present", {} is that.  False: reported. */
+/*
+ * {exact: x}, {prefix: x} or {regex: x}; where empty says "is present", {} is that, and so is the
+ * pattern "*", which is none.  False: reported.
+ */
 static bool
 read_string_match(cn_read_t *read, cn_doc_t *node, const char *field, bool may_be_empty,
     cn_string_match_t *match)
 {
-    static const char *const  unsupported[] = { "regex", NULL };
-    size_t                    errors = read->errors;
-    bool                      exact, prefix;
+    size_t  errors = read->errors;
+    bool    exact, prefix, regex;
 
     *match = (cn_string_match_t) { .kind = CN_STRING_ANY };
 
@@ -41,16 +43,24 @@ read_string_match(cn_read_t *read, cn_doc_t *node, const char *field, bool may_b
 
     exact = cn_read_string(read, node, "exact", field, &match->value);
     prefix = cn_read_string(read, node, "prefix", field, &match->value);
-    cn_read_unsupported(read, node, field, unsupported);
+    regex = cn_read_string(read, node, "regex", field, &match->value);
 
-    if (exact && prefix) {
-        cn_read_error(read, node, field, "has both exact and prefix");
+    if (exact + prefix + regex > 1) {
+        cn_read_error(read, node, field, "has more than one of exact, prefix, regex");
 
     } else if (exact || prefix) {
         match->kind = exact ? CN_STRING_EXACT : CN_STRING_PREFIX;
 
+    } else if (regex && may_be_empty && cn_bytes_equal(match->value, CN_BYTES("*"))) {
+        match->value = CN_BYTES_NONE;
+
+    } else if (regex) {
+        match->kind = CN_STRING_REGEX;
+        (void) cn_read_regex(read, cn_doc_get(node, "regex"),
+                             cn_read_path(read, "%s.regex", field), match->value);
+
     } else if (!may_be_empty && read->errors == errors) {
-        cn_read_error(read, node, field, "needs one of exact, prefix");
+        cn_read_error(read, node, field, "needs one of exact, prefix, regex");
     }
 
     cn_read_finish(read, node, field, true);
@@ -77,8 +87,19 @@ read_uri(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *ma
         return;
     }
 
+    match->path = value.value;
+
+    if (value.kind == CN_STRING_REGEX) {
+        match->path_kind = CN_PATH_MATCH_REGEX;
+        match->path_ignore_case = false;        /* (?i) says it in the pattern */
+        return;
+    }
+
     match->path_kind = value.kind == CN_STRING_EXACT ? CN_PATH_MATCH_EXACT : CN_PATH_MATCH_PREFIX;
-    match->path = match->path_ignore_case ? cn_rule_lower(read, value.value) : value.value;
+
+    if (match->path_ignore_case) {
+        match->path = cn_rule_lower(read, value.value);
+    }
 }
 
 
@@ -154,8 +175,9 @@ in_mesh(cn_read_t *read, cn_doc_t *parent, const char *field)
 static bool
 read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *match)
 {
-    static const char *const  unsupported[] = { "sourceNamespace", "statPrefix", NULL };
+    static const char *const  ignored[] = { "statPrefix", NULL };
     cn_doc_t                 *labels;
+    cn_bytes_t                source;
     uint64_t                  port = 0;
     bool                      ours;
 
@@ -194,8 +216,14 @@ read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *
         ours = false;
     }
 
+    if (cn_read_string(read, item, "sourceNamespace", field, &source)) {
+        cn_read_warn(read, cn_doc_get(item, "sourceNamespace"),
+                     cn_read_path(read, "%s.sourceNamespace", field),
+                     "istiod does not heed it for a waypoint: clients of all namespaces match");
+    }
+
     cn_doc_use_all(labels);
-    cn_read_unsupported(read, item, field, unsupported);
+    cn_read_ignore(item, ignored);
     cn_read_finish(read, item, field, true);
 
     return ours;
@@ -205,6 +233,7 @@ read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *
 /* ---- route ----------------------------------------------------------------------------------- */
 
 
+/* What is not there (yet) has no cluster, and answers 503: it is told, and the rest holds. */
 static void
 resolve(const reader_t *reader, cn_doc_t *node, const char *field, cn_rule_destination_t *made)
 {
@@ -215,21 +244,23 @@ resolve(const reader_t *reader, cn_doc_t *node, const char *field, cn_rule_desti
     made->host = cn_istio_full_host(istio, made->host, reader->name_space);
 
     if (made->service == NULL) {
-        cn_read_error(read, cn_doc_get(node, "host"), cn_read_path(read, "%s.host", field),
-                      "there is no service %.*s", CN_BYTES_ARG(made->host));
+        cn_read_warn(read, cn_doc_get(node, "host"), cn_read_path(read, "%s.host", field),
+                     "there is no service %.*s: its share is answered 503",
+                     CN_BYTES_ARG(made->host));
         return;
     }
 
     if (made->port != 0 && cn_istio_port(made->service, made->port) == NULL) {
-        cn_read_error(read, cn_doc_path(node, "port.number"),
-                      cn_read_path(read, "%s.port.number", field), "service %.*s has no port %u",
-                      CN_BYTES_ARG(made->host), made->port);
+        cn_read_warn(read, cn_doc_path(node, "port.number"),
+                     cn_read_path(read, "%s.port.number", field),
+                     "service %.*s has no port %u: its share is answered 503",
+                     CN_BYTES_ARG(made->host), made->port);
     }
 
     if (made->subset.len > 0 && cn_istio_subset(made->service, made->subset) == NULL) {
-        cn_read_error(read, cn_doc_get(node, "subset"), cn_read_path(read, "%s.subset", field),
-                      "no DestinationRule of %.*s has a subset %.*s",
-                      CN_BYTES_ARG(made->host), CN_BYTES_ARG(made->subset));
+        cn_read_warn(read, cn_doc_get(node, "subset"), cn_read_path(read, "%s.subset", field),
+                     "no DestinationRule of %.*s has a subset %.*s: its share is answered 503",
+                     CN_BYTES_ARG(made->host), CN_BYTES_ARG(made->subset));
     }
 }
 

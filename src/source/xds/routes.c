@@ -55,6 +55,12 @@ read_string(cn_xds_t *xds, const Cairn__StringMatcher *matcher, const char *fiel
         match->value = cn_decoded(matcher->contains);
         break;
 
+    case CAIRN__STRING_MATCHER__PATTERN_SAFE_REGEX:
+        match->kind = CN_STRING_REGEX;
+        match->value = cn_decoded(matcher->safe_regex->regex);
+        (void) cn_read_regex(&xds->read, NULL, field, match->value);
+        return;                         /* case is the pattern's own matter */
+
     default:
         cn_read_error(&xds->read, NULL, field, "a pattern is not implemented");
         break;
@@ -144,13 +150,19 @@ read_match(cn_xds_t *xds, const Cairn__RouteMatch *message, cn_route_t *route)
         route->path = cn_decoded(message->path_separated_prefix);
         break;
 
+    case CAIRN__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX:
+        route->path_kind = CN_PATH_MATCH_REGEX;
+        route->path = cn_decoded(message->safe_regex->regex);
+        (void) cn_read_regex(&xds->read, NULL, "match.safe_regex", route->path);
+        break;
+
     default:
         cn_read_error(&xds->read, NULL, "match.path", "a pattern is not implemented");
         return;
     }
 
     /* without a value it is false; without the message it is true */
-    if (message->case_sensitive != NULL
+    if (route->path_kind != CN_PATH_MATCH_REGEX && message->case_sensitive != NULL
         && !(message->case_sensitive->has_value && message->case_sensitive->value))
     {
         route->path_ignore_case = true;

@@ -54,14 +54,14 @@ static const case_t  cases[] = {
     { "no destination", VS("[{name: a}]"),
       "1:111: error: VirtualService default/web: spec.http[0].route: is missing\n" },
     { "a dangling destination", VS("[{route: [{destination: {host: nowhere}}]}]"),
-      "1:135: error: VirtualService default/web: spec.http[0].route[0].destination.host: there is no service "
-      "nowhere.default.svc.cluster.local\n" },
+      "1:135: warning: VirtualService default/web: spec.http[0].route[0].destination.host: there is no service "
+      "nowhere.default.svc.cluster.local: its share is answered 503\n" },
     { "a dangling subset", VS("[{route: [{destination: {host: web, subset: v9}}]}]"),
-      "1:146: error: VirtualService default/web: spec.http[0].route[0].destination.subset: no DestinationRule of "
-      "web.default.svc.cluster.local has a subset v9\n" },
+      "1:146: warning: VirtualService default/web: spec.http[0].route[0].destination.subset: no DestinationRule of "
+      "web.default.svc.cluster.local has a subset v9: its share is answered 503\n" },
     { "a port that the service has not", VS("[{route: [{destination: {host: web, port: {number: 81}}}]}]"),
-      "1:153: error: VirtualService default/web: spec.http[0].route[0].destination.port.number: service "
-      "web.default.svc.cluster.local has no port 81\n" },
+      "1:153: warning: VirtualService default/web: spec.http[0].route[0].destination.port.number: service "
+      "web.default.svc.cluster.local has no port 81: its share is answered 503\n" },
     { "weights of nothing", VS("[{route: [{destination: {host: web}, weight: 0}, {destination: {host: web}}]}]"),
       "1:112: error: VirtualService default/web: spec.http[0].route: all weights are 0\n" },
     { "a negative weight", VS("[{route: [{destination: {host: web}, weight: -1}]}]"),
@@ -73,10 +73,19 @@ static const case_t  cases[] = {
     { "an unknown field of a match", VS("[{match: [{url: {exact: /}}], " TO_WEB "}]"),
       "1:121: error: VirtualService default/web: spec.http[0].match[0].url: unknown field\n" },
     { "an unknown kind of string match", VS("[{match: [{uri: {exakt: /}}], " TO_WEB "}]"),
-      "1:121: error: VirtualService default/web: spec.http[0].match[0].uri: needs one of exact, prefix\n"
+      "1:121: error: VirtualService default/web: spec.http[0].match[0].uri: needs one of exact, prefix, regex\n"
       "1:127: error: VirtualService default/web: spec.http[0].match[0].uri.exakt: unknown field\n" },
-    { "a regex", VS("[{match: [{uri: {regex: /.*}}], " TO_WEB "}]"),
-      "1:127: error: VirtualService default/web: spec.http[0].match[0].uri.regex: is not implemented\n" },
+    { "a pattern that RE2 refuses", VS("[{match: [{uri: {regex: \"/a(?=b)\"}}], " TO_WEB "}]"),
+      "1:127: error: VirtualService default/web: spec.http[0].match[0].uri.regex: is no pattern of RE2: at octet 2: "
+      "look-ahead is not in RE2\n" },
+    { "a pattern of a header", VS("[{match: [{headers: {x: {regex: \"(a\"}}}], " TO_WEB "}]"),
+      "1:135: error: VirtualService default/web: spec.http[0].match[0].headers.x.regex: is no pattern of RE2: at octet 0: "
+      "a group is not closed\n" },
+    { "two kinds of match at once", VS("[{match: [{uri: {exact: /a, regex: /a}}], " TO_WEB "}]"),
+      "1:121: error: VirtualService default/web: spec.http[0].match[0].uri: has more than one of exact, prefix, regex\n" },
+    { "clients by their namespace", VS("[{match: [{sourceNamespace: a}], " TO_WEB "}]"),
+      "1:121: warning: VirtualService default/web: spec.http[0].match[0].sourceNamespace: istiod does not heed it for a "
+      "waypoint: clients of all namespaces match\n" },
     { "a path without a slash", VS("[{match: [{uri: {exact: x}}], " TO_WEB "}]"),
       "1:121: error: VirtualService default/web: spec.http[0].match[0].uri: a path begins with /\n" },
     { "a duration without a unit", VS("[{timeout: 2, " TO_WEB "}]"),
@@ -114,8 +123,8 @@ static const case_t  cases[] = {
       "1:91: error: DestinationRule default/web: spec.host: there is no service nowhere.default.svc.cluster.local\n" },
 
     { "a backend of no service", ROUTE("[{backendRefs: [{name: nowhere, port: 80}]}]"),
-      "1:168: error: HTTPRoute default/web: spec.rules[0].backendRefs[0].name: there is no service "
-      "nowhere.default.svc.cluster.local\n" },
+      "1:168: warning: HTTPRoute default/web: spec.rules[0].backendRefs[0].name: there is no service "
+      "nowhere.default.svc.cluster.local: its share is answered 500\n" },
     { "a backend without a port", ROUTE("[{backendRefs: [{name: web}]}]"),
       "1:167: error: HTTPRoute default/web: spec.rules[0].backendRefs[0].port: is missing\n" },
     { "a filter that is not implemented",
@@ -123,8 +132,12 @@ static const case_t  cases[] = {
       "1:164: error: HTTPRoute default/web: spec.rules[0].filters[0].type: URLRewrite is not implemented\n" },
     { "a misspelt match", ROUTE("[{matches: [{paht: {value: /x}}], backendRefs: [{name: web, port: 80}]}]"),
       "1:164: error: HTTPRoute default/web: spec.rules[0].matches[0].paht: unknown field\n" },
-    { "a regular expression", ROUTE("[{matches: [{path: {type: RegularExpression, value: /x}}], backendRefs: [{name: web, port: 80}]}]"),
-      "1:171: error: HTTPRoute default/web: spec.rules[0].matches[0].path.type: RegularExpression is not implemented\n" },
+    { "a pattern that RE2 refuses", ROUTE("[{matches: [{path: {type: RegularExpression, value: \"a**\"}}], backendRefs: [{name: web, port: 80}]}]"),
+      "1:196: error: HTTPRoute default/web: spec.rules[0].matches[0].path.value: is no pattern of RE2: at octet 2: a repetition "
+      "of a repetition (possessive or doubled)\n" },
+    { "a kind of path match", ROUTE("[{matches: [{path: {type: Glob, value: /x}}], backendRefs: [{name: web, port: 80}]}]"),
+      "1:171: error: HTTPRoute default/web: spec.rules[0].matches[0].path.type: Glob is none of Exact, PathPrefix, "
+      "RegularExpression\n" },
 
     { "a misspelt from", POLICY("{" TARGET ", rules: [{form: [{source: {namespaces: [a]}}]}]}"),
       "1:153: error: AuthorizationPolicy default/p: spec.rules[0].form: unknown field\n" },

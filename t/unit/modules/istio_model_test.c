@@ -418,9 +418,9 @@ static void
 a_new_broken_route_closes_its_service(void **state)
 {
     static const char *const  broken[] = {
-        VS("web", "[{rewrite: {uri: /}, route: [{destination: {host: web}}]}]"),
-        VS("web", "[{route: [{destination: {host: nowhere}}]}]"),
-        ROUTE("web", "[{backendRefs: [{name: nowhere, port: 80}]}]"),
+        VS("web", "[{corsPolicy: {}, route: [{destination: {host: web}}]}]"),
+        VS("web", "[{match: [{uri: {regex: (}}], route: [{destination: {host: web}}]}]"),
+        ROUTE("web", "[{backendRefs: [{name: web, port: 0}]}]"),
         "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: web}, spec: {host: web, trafficPolicy:"
         " {outlierDetection: {}}}}\n",
     };
@@ -433,6 +433,48 @@ a_new_broken_route_closes_its_service(void **state)
         istio_open(&istio);
         istio_read(&istio, ISTIO_BASE, broken[i]);
         unit_check(json_is_true(json_object_get(istio_chain(&istio, "web"), "refused")), broken[i]);
+        istio_close(&istio);
+    }
+}
+
+
+/* Like istiod: what a route names and is not there has no cluster, and the rest of it holds. */
+static void
+a_dangling_destination_closes_its_share_only(void **state)
+{
+    static const struct {
+        const char  *yaml;
+        const char  *cluster;
+        int          status;
+    } cases[] = {
+        { VS("web", "[{route: [{destination: {host: nowhere}}]}]"),
+          "inbound-vip|80|http|nowhere.default.svc.cluster.local", 503 },
+        { VS("web", "[{route: [{destination: {host: web, subset: v9}}]}]"),
+          "inbound-vip|80|http/v9|web.default.svc.cluster.local", 503 },
+        { VS("web", "[{route: [{destination: {host: web, port: {number: 81}}}]}]"),
+          "inbound-vip|81|http|web.default.svc.cluster.local", 503 },
+        { ROUTE("web", "[{backendRefs: [{name: nowhere, port: 80}]}]"),
+          "inbound-vip|80|http|nowhere.default.svc.cluster.local", 500 },
+    };
+
+    (void) state;
+
+    for (size_t i = 0; i < CN_COUNT_OF(cases); i++) {
+        istio_t   istio;
+        json_t   *route, *destination;
+
+        istio_open(&istio);
+        istio_read(&istio, ISTIO_BASE, cases[i].yaml);
+        unit_check(istio.report->errors == 0, cases[i].yaml);
+        unit_check(istio.report->warnings == 1, cases[i].yaml);
+        unit_check(!json_is_true(json_object_get(istio_chain(&istio, "web"), "refused")),
+                   cases[i].yaml);
+        route = json_array_get(routes(&istio), 0);
+        destination = json_array_get(json_object_get(route, "destinations"), 0);
+        unit_check(strcmp(json_string_value(json_object_get(destination, "cluster")),
+                          cases[i].cluster) == 0, cases[i].yaml);
+        unit_check(json_integer_value(json_object_get(route, "no_cluster_status"))
+                   == cases[i].status, cases[i].yaml);
         istio_close(&istio);
     }
 }
@@ -469,7 +511,7 @@ a_broken_resource_keeps_its_last_good_version(void **state)
     /* broken each in its own way, twice: what is kept is kept again */
     for (unsigned round = 0; round < 2; round++) {
         istio_read(&istio, ISTIO_BASE, DR VS("web",
-                                             "[{name: bad, route: [{destination: {host: web, subset: v9}}]}]")
+                                             "[{name: bad, route: [{destination: {host: web, subset: 9}}]}]")
                    POLICY("p", TO_SERVICE ", rules: [{too: [{operation: {methods: [GET]}}]}]"));
         assert_int_equal(istio.report->errors, 2);
         assert_string_equal(istio_text(&istio, istio_chain(&istio, "web")), good);
@@ -566,6 +608,7 @@ main(void)
         cmocka_unit_test(on_tcp_a_deny_forgets_the_request_and_an_allow_forgets_itself),
         cmocka_unit_test(a_new_broken_policy_denies_what_it_targets),
         cmocka_unit_test(a_new_broken_route_closes_its_service),
+        cmocka_unit_test(a_dangling_destination_closes_its_share_only),
         cmocka_unit_test(a_broken_resource_keeps_its_last_good_version),
         cmocka_unit_test(a_file_that_is_no_yaml_keeps_what_it_had),
         cmocka_unit_test(a_list_is_its_items),
