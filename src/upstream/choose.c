@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * choose - which endpoint?  Least request draws two and takes the one with fewer active requests,
- * as all workers together count them (Envoy's choice_count 2); with unequal weights the draws are
- * weighted and the load is taken relative to the weight.
+ * choose - which endpoint?
+ *
+ * Least request draws two and takes the one with fewer active requests, as all workers together
+ * count them (Envoy's choice_count 2).  When weights differ, each endpoint gets a share of what
+ * comes, its weight over its active requests and one (Envoy's active_request_bias 1.0): two draws
+ * would either forget the weights or count them twice.
  */
 
 #include "upstream/internal.h"
 
 #include "base/random.h"
+
+#define CANDIDATES   32                 /* whose active requests are looked at, of weighted ones */
+#define GOLDEN       0x9e3779b97f4a7c15u    /* 2^64 over the golden ratio */
+#define SHARE_SHIFT  20                 /* of a share's fixed point */
 
 /* The endpoints of a cluster as they are now. */
 typedef struct {
@@ -32,6 +39,7 @@ static bool
 load_endpoints(const cn_tables_t *tables, uint32_t cluster, endpoints_t *endpoints)
 {
     const cn_table_endpoints_t  *table;
+    const cn_table_endpoint_t   *first = NULL;
 
     *endpoints = (endpoints_t) { .block = cn_tables_endpoints(tables, cluster, NULL) };
 
@@ -44,10 +52,13 @@ load_endpoints(const cn_tables_t *tables, uint32_t cluster, endpoints_t *endpoin
     endpoints->count = table->endpoints.count;
 
     for (uint32_t i = 0; i < endpoints->count; i++) {
-        if (is_healthy(&endpoints->items[i])) {
+        const cn_table_endpoint_t  *item = &endpoints->items[i];
+
+        if (is_healthy(item)) {
+            first = first == NULL ? item : first;
             endpoints->healthy++;
-            endpoints->total_weight += endpoints->items[i].weight;
-            endpoints->weighted |= endpoints->items[i].weight != endpoints->items[0].weight;
+            endpoints->total_weight += item->weight;
+            endpoints->weighted |= item->weight != first->weight;
         }
     }
 
@@ -103,62 +114,179 @@ draw(const endpoints_t *endpoints)
 }
 
 
-/*
- * Whether a carries less than b for its weight; one more request counted, so that an idle light one
- * does not win all.
- */
-static bool
-less_loaded(const cn_upstream_t *upstream, const cn_table_endpoint_t *a,
-    const cn_table_endpoint_t *b)
-{
-    uint64_t  load_a = (uint64_t) cn_slab_active(upstream->env.slab, a->cell) + 1;
-    uint64_t  load_b = (uint64_t) cn_slab_active(upstream->env.slab, b->cell) + 1;
-
-    return load_a * b->weight < load_b * a->weight;
-}
-
-
-static const cn_table_endpoint_t *
-draw_least_request(const cn_upstream_t *upstream, const endpoints_t *endpoints)
-{
-    const cn_table_endpoint_t  *first = draw(endpoints);
-    const cn_table_endpoint_t  *second = first;
-
-    for (unsigned i = 0; i < 4 && second == first && endpoints->healthy > 1; i++) {
-        second = draw(endpoints);
-    }
-
-    return less_loaded(upstream, second, first) ? second : first;
-}
-
-
 /* Each worker goes round on its own, from a random start, so that workers do not walk in step. */
-static const cn_table_endpoint_t *
-draw_round_robin(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t *endpoints)
+static uint64_t
+next_turn(cn_upstream_t *upstream, uint32_t cluster)
 {
     cn_bytes_t  key = cn_bytes(&cluster, sizeof(cluster));
     uint64_t   *next = cn_map_get(upstream->rounds, key);
-    uint64_t    at;
 
     if (next == NULL) {
         next = cn_alloc(sizeof(*next));
 
         if (next == NULL || cn_map_set(upstream->rounds, key, next) != CN_OK) {
             cn_free(next);
-            return draw(endpoints);
+            return cn_random() >> 1;
         }
 
         *next = cn_random() >> 1;
     }
 
-    at = (*next)++;
+    return (*next)++;
+}
 
-    if (endpoints->weighted) {
-        /* a golden-ratio stride visits the weights evenly without runs of one endpoint */
-        return weighted_at(endpoints, (at * 0x9e3779b97f4a7c15u >> 32) % endpoints->total_weight);
+
+/* ---- least request ---- */
+
+typedef struct {
+    const cn_table_endpoint_t  *items[CANDIDATES];
+    uint64_t                    shares[CANDIDATES];
+    uint64_t                    sum;
+    uint32_t                    count;
+} candidates_t;
+
+
+/* weight: what is not already in how the endpoint was found. */
+static void
+add_candidate(const cn_upstream_t *upstream, const cn_table_endpoint_t *endpoint, uint64_t weight,
+    candidates_t *found)
+{
+    uint64_t  active = cn_slab_active(upstream->env.slab, endpoint->cell);
+    uint64_t  share = (weight << SHARE_SHIFT) / (active + 1);
+
+    found->items[found->count] = endpoint;
+    found->shares[found->count++] = share;
+    found->sum += share;
+}
+
+
+/* Of many endpoints a sample: at even distances along their weights, from a random point. */
+static void
+add_sample(const cn_upstream_t *upstream, const endpoints_t *endpoints, candidates_t *found)
+{
+    uint64_t  step = endpoints->total_weight / CANDIDATES + 1;
+    uint64_t  point = cn_random_below(step);
+    uint64_t  passed = 0;
+
+    for (uint32_t i = 0; i < endpoints->count; i++) {
+        const cn_table_endpoint_t  *item = &endpoints->items[i];
+
+        if (!is_healthy(item)) {
+            continue;
+        }
+
+        for (passed += item->weight; point < passed && found->count < CANDIDATES; point += step) {
+            add_candidate(upstream, item, 1, found);
+        }
+    }
+}
+
+
+static const cn_table_endpoint_t *
+draw_by_share(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t *endpoints)
+{
+    candidates_t  found = { .count = 0 };
+    uint64_t      point;
+
+    if (endpoints->healthy > CANDIDATES) {
+        add_sample(upstream, endpoints, &found);
+
+    } else {
+        for (uint32_t i = 0; i < endpoints->count; i++) {
+            if (is_healthy(&endpoints->items[i])) {
+                add_candidate(upstream, &endpoints->items[i], endpoints->items[i].weight, &found);
+            }
+        }
     }
 
-    return nth_healthy(endpoints, (uint32_t) (at % endpoints->healthy));
+    /* evenly spread from one request to the next, not thrown by dice */
+    point = (uint64_t) ((unsigned __int128) (next_turn(upstream, cluster) * GOLDEN) * found.sum
+                        >> 64);
+
+    for (uint32_t i = 0; i < found.count; i++) {
+        if (point < found.shares[i]) {
+            return found.items[i];
+        }
+
+        point -= found.shares[i];
+    }
+
+    return draw(endpoints);                 /* all shares are too small to count */
+}
+
+
+static const cn_table_endpoint_t *
+draw_least_request(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t *endpoints)
+{
+    const cn_table_endpoint_t  *first, *second;
+
+    if (endpoints->weighted) {
+        return draw_by_share(upstream, cluster, endpoints);
+    }
+
+    first = second = draw(endpoints);
+
+    for (unsigned i = 0; i < 4 && second == first && endpoints->healthy > 1; i++) {
+        second = draw(endpoints);
+    }
+
+    return cn_slab_active(upstream->env.slab, second->cell)
+           < cn_slab_active(upstream->env.slab, first->cell) ? second : first;
+}
+
+
+/* ---- round robin ---- */
+
+static uint64_t
+common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        uint64_t  rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+
+    return a;
+}
+
+
+/*
+ * Every weight's worth once in as many turns as all weights have together, and evenly spread: the
+ * points 0..total - 1 are visited by strides near the golden section, which share no divisor with
+ * total.
+ */
+static const cn_table_endpoint_t *
+weighted_turn(const endpoints_t *endpoints, uint64_t turn)
+{
+    uint64_t  unit = 0, total, stride, point;
+
+    for (uint32_t i = 0; i < endpoints->count; i++) {
+        if (is_healthy(&endpoints->items[i])) {
+            unit = common_divisor(endpoints->items[i].weight, unit);
+        }
+    }
+
+    total = endpoints->total_weight / unit;
+    stride = (uint64_t) ((unsigned __int128) total * GOLDEN >> 64) + 1;
+
+    while (common_divisor(total, stride) != 1) {
+        stride++;
+    }
+
+    point = turn % total * stride % total;  /* a table's weights have a sum of 32 bits */
+
+    return weighted_at(endpoints, point * unit);
+}
+
+
+static const cn_table_endpoint_t *
+draw_round_robin(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t *endpoints)
+{
+    uint64_t  turn = next_turn(upstream, cluster);
+
+    return endpoints->weighted ? weighted_turn(endpoints, turn)
+                               : nth_healthy(endpoints, (uint32_t) (turn % endpoints->healthy));
 }
 
 
@@ -173,7 +301,7 @@ draw_by_policy(cn_upstream_t *upstream, const cn_table_cluster_t *cluster,
         return draw(endpoints);
     case CN_LB_LEAST_REQUEST:
     default:
-        return draw_least_request(upstream, endpoints);
+        return draw_least_request(upstream, cluster->id, endpoints);
     }
 }
 
