@@ -498,7 +498,8 @@ pass_end(cn_request_t *request, cn_headers_t *trailers, uint32_t from)
     uint32_t                  count;
     const cn_table_filter_t  *filters = chain_filters(request, &count);
 
-    for (uint32_t i = from; i < state->next && !state->over && !state->responding; i++) {
+    /* an upstream may answer first and then wait for the request to end: a stream of gRPC */
+    for (uint32_t i = from; i < state->next && !state->over && !request->local_reply; i++) {
         const cn_module_t  *module = cn_modules[filters[i].module];
 
         if (module->on_request_end != NULL) {

@@ -24,6 +24,7 @@ typedef struct {
     uint32_t  head_octets_max;          /* default 60 KiB */
     uint32_t  headers_max;              /* default 100 */
     uint32_t  streams_max;              /* HTTP/2 SETTINGS_MAX_CONCURRENT_STREAMS, default 100 */
+    uint32_t  streams_first;            /* HTTP/2 client: until the peer has said; 0: streams_max */
     uint32_t  stream_window;            /* bytes, default 256 KiB */
     uint32_t  connection_window;        /* bytes, default 1 MiB */
     uint32_t  ping_interval_ms;         /* HTTP/2 keepalive, default 10 s; 0: none */

@@ -20,6 +20,7 @@ typedef struct {
     cn_list_t       idle;               /* last used first */
     cn_list_t       busy;
     uint32_t        idle_timeout_ms;
+    uint32_t        streams;            /* that its last session took at a time; 0: not known */
     bool            gone;               /* no longer an endpoint: nothing is kept for later */
     size_t          key_len;
     uint8_t         key[];
@@ -169,8 +170,13 @@ static void
 member_room(void *owner)
 {
     member_t  *member = owner;
+    uint32_t   room = cn_session_room(member->session);
 
-    if (cn_session_room(member->session) == 0 || cn_session_active(member->session) > 0) {
+    if (room > 0) {
+        member->pool->streams = room + cn_session_active(member->session);
+    }
+
+    if (room == 0 || cn_session_active(member->session) > 0) {
         return;
     }
 
@@ -200,9 +206,10 @@ static const cn_session_events_t  member_events = {
 static member_t *
 member_open(pool_t *pool, const cn_host_t *host)
 {
-    cn_upstream_t  *upstream = pool->upstream;
-    member_t       *member = cn_alloc_zero(sizeof(member_t));
-    cn_stream_t    *stream;
+    cn_upstream_t        *upstream = pool->upstream;
+    member_t             *member = cn_alloc_zero(sizeof(member_t));
+    cn_session_limits_t   limits = cn_session_limits_default;
+    cn_stream_t          *stream;
 
     if (member == NULL) {
         return NULL;
@@ -218,8 +225,11 @@ member_open(pool_t *pool, const cn_host_t *host)
     member->pool = pool;
     member->expiry.run = member_expired;
     member->is_tunnel = host->hbone_port != 0;
-    member->session = host->http2 ? cn_h2_client(stream, NULL, &member_events, member)
-                                  : cn_h1_client(stream, NULL, &member_events, member);
+    /* the tunnel's connection is kept alive itself, and gRPC servers take PINGs for an attack */
+    limits.ping_interval_ms = 0;
+    limits.streams_first = pool->streams;
+    member->session = host->http2 ? cn_h2_client(stream, &limits, &member_events, member)
+                                  : cn_h1_client(stream, &limits, &member_events, member);
 
     if (member->session == NULL) {
         cn_stream_close(stream, CN_CLOSE_LIMIT);

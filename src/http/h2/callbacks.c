@@ -288,6 +288,7 @@ on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user_data)
         h2->room_changed = true;
 
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) {
+            h2->settings_seen = true;
             spend_glitch(h2);
         }
         break;

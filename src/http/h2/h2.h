@@ -80,6 +80,7 @@ struct h2_s {
     bool                draining;   /* ends when its streams have */
     bool                peer_leaves;    /* GOAWAY has come */
     bool                room_changed;
+    bool                settings_seen;  /* the peer's */
     bool                ping_sent;
     bool                blocked;    /* frames wait until the stream below has less to send */
     cn_list_t           live;

@@ -622,9 +622,15 @@ room(const cn_session_t *session)
 
     limit = nghttp2_session_get_remote_settings(h2->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
-    /* until the peer has said, and where it sets no limit: ours */
+    /* where it sets no limit: ours */
     if (limit > h2->session.limits.streams_max) {
         limit = h2->session.limits.streams_max;
+    }
+
+    if (!h2->settings_seen && h2->session.limits.streams_first > 0
+        && limit > h2->session.limits.streams_first)
+    {
+        limit = h2->session.limits.streams_first;
     }
 
     return limit > h2->active ? limit - h2->active : 0;
