@@ -23,6 +23,8 @@ typedef struct {
     const cn_tables_t  *tables;                     /* the master's own, adopted */
     const char         *bootstrap_prefix;
     uint32_t            upgrades;       /* of the executable since the start */
+    uint32_t            first_slot;     /* in the slab, of the workers that serve */
+    uint32_t            workers;
     bool                (*ready)(void *owner);
     const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
     const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */

@@ -8,12 +8,13 @@
 
 /* The sum is what every worker chooses by; the parts are what each has added to it. */
 static void
-set_active(json_t **object, cn_slab_t *slab, uint32_t cell)
+set_active(json_t **object, const cn_admin_view_t *view, uint32_t cell)
 {
-    json_t  *parts = json_array();
+    cn_slab_t  *slab = view->slab;
+    json_t     *parts = json_array();
 
     for (uint32_t i = 0; i < cn_slab_config(slab)->workers; i++) {
-        if (cn_slab_worker(slab, i)->pid != 0) {
+        if (cn_page_has_worker(view, i)) {
             cn_print_append(&parts, json_integer(cn_slab_worker_active(slab, i, cell)));
         }
     }
@@ -24,7 +25,7 @@ set_active(json_t **object, cn_slab_t *slab, uint32_t cell)
 
 
 static json_t *
-describe_endpoint(cn_slab_t *slab, const cn_table_endpoint_t *endpoint)
+describe_endpoint(const cn_admin_view_t *view, const cn_table_endpoint_t *endpoint)
 {
     json_t        *object = json_object();
     cn_address_t   address = { .port = endpoint->port };
@@ -36,7 +37,7 @@ describe_endpoint(cn_slab_t *slab, const cn_table_endpoint_t *endpoint)
     cn_print_set(&object, "healthy", json_boolean((endpoint->flags & CN_ENDPOINT_HEALTHY) != 0));
     cn_print_set_bool(&object, "draining", (endpoint->flags & CN_ENDPOINT_DRAINING) != 0);
     cn_print_set(&object, "weight", json_integer(endpoint->weight));
-    set_active(&object, slab, endpoint->cell);
+    set_active(&object, view, endpoint->cell);
 
     return object;
 }
@@ -56,12 +57,12 @@ describe_cluster(const cn_admin_view_t *view, const cn_block_t *block)
             CN_BLOCK_ITEMS(endpoints, table->endpoints, cn_table_endpoint_t);
 
         for (uint32_t i = 0; i < table->endpoints.count; i++) {
-            cn_print_append(&list, describe_endpoint(view->slab, &items[i]));
+            cn_print_append(&list, describe_endpoint(view, &items[i]));
         }
     }
 
     cn_print_set(&object, "name", cn_print_bytes(cn_block_bytes(block, cluster->name)));
-    set_active(&object, view->slab, cluster->cell);
+    set_active(&object, view, cluster->cell);
     cn_print_set(&object, "endpoints", list);
 
     return object;

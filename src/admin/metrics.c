@@ -49,8 +49,8 @@ print_worker_metric(cn_page_t *page, const worker_metric_t *metric)
     for (uint32_t i = 0; i < workers; i++) {
         uint64_t  value = slot_value(cn_slab_worker(slab, i), metric->offset);
 
-        if (cn_slab_worker(slab, i)->pid == 0) {
-            continue;           /* a slot for the workers of another upgrade */
+        if (!cn_page_has_worker(page->view, i)) {
+            continue;
         }
 
         cn_page_printf(page, "%s{worker=\"%u\"} %.15g\n", metric->name, i,
@@ -69,7 +69,7 @@ print_dropped(cn_page_t *page)
     for (uint32_t i = 0; i < cn_slab_config(slab)->workers; i++) {
         cn_ring_t  *ring = cn_slab_ring(slab, i);
 
-        if (ring != NULL && (cn_ring_dropped(ring) > 0 || cn_slab_worker(slab, i)->pid != 0)) {
+        if (ring != NULL && (cn_ring_dropped(ring) > 0 || cn_page_has_worker(page->view, i))) {
             cn_page_printf(page, "cairn_log_lines_dropped_total{worker=\"%u\"} %llu\n", i,
                            (unsigned long long) cn_ring_dropped(ring));
         }
@@ -132,7 +132,7 @@ cn_page_stats(cn_page_t *page)
     cn_slab_t  *slab = page->view->slab;
 
     for (uint32_t i = 0; i < cn_slab_config(slab)->workers; i++) {
-        if (cn_slab_worker(slab, i)->pid == 0) {
+        if (!cn_page_has_worker(page->view, i)) {
             continue;
         }
 

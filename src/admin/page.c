@@ -133,3 +133,10 @@ cn_page_parameter(cn_page_t *page, const char *name, unsigned at)
 
     return CN_BYTES_NONE;
 }
+
+
+bool
+cn_page_has_worker(const cn_admin_view_t *view, uint32_t slot)
+{
+    return slot - view->first_slot < view->workers || cn_slab_worker(view->slab, slot)->pid != 0;
+}

@@ -49,4 +49,10 @@ void cn_page_errors(cn_page_t *page);
 void cn_page_explain(cn_page_t *page);
 void cn_page_index(cn_page_t *page);
 
+/*
+ * Whether a slot of the slab is worth a line: those of the workers that serve, dead or alive, and
+ * of those that an upgrade has replaced and that still drain.
+ */
+bool cn_page_has_worker(const cn_admin_view_t *view, uint32_t slot);
+
 #endif

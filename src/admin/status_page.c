@@ -60,13 +60,13 @@ describe_worker(uint32_t index, const cn_slab_worker_t *slot)
 
 
 static json_t *
-describe_workers(cn_slab_t *slab)
+describe_workers(const cn_page_t *page)
 {
-    json_t  *list = json_array();
+    cn_slab_t  *slab = page->view->slab;
+    json_t     *list = json_array();
 
     for (uint32_t i = 0; i < cn_slab_config(slab)->workers; i++) {
-        /* every other slot is for the workers of the next upgrade */
-        if (cn_slab_worker(slab, i)->pid != 0) {
+        if (cn_page_has_worker(page->view, i)) {
             cn_print_append(&list, describe_worker(i, cn_slab_worker(slab, i)));
         }
     }
@@ -101,7 +101,7 @@ cn_page_status(cn_page_t *page)
     cn_print_set(&object, "generation", number(cn_tables_generation(view->tables)));
     cn_print_set(&object, "errors", number(report != NULL ? report->errors : 0));
     cn_print_set(&object, "warnings", number(report != NULL ? report->warnings : 0));
-    cn_print_set(&object, "workers", describe_workers(view->slab));
+    cn_print_set(&object, "workers", describe_workers(page));
 
     if (model != NULL) {
         cn_print_set(&object, "waypoint", full_name(model));

@@ -771,6 +771,8 @@ open_master(master_t *master, uint32_t number)
         .tables = master->tables,
         .bootstrap_prefix = master->bootstrap->prefix,
         .upgrades = number - 1,
+        .first_slot = master->first_slot,
+        .workers = master->bootstrap->workers,
         .ready = is_ready,
         .model = current_model,
         .report = current_report,

@@ -8,12 +8,13 @@ use FindBin ();
 use lib "$FindBin::Bin/../lib";
 use Test::Cairn;
 use Test::Cairn::Daemon ();
-use Test::Cairn::Util qw(kill_child slurp spawn_child spew test_dir);
+use Test::Cairn::Util qw(slurp spew test_dir);
 
 my $program = Test::Cairn::Daemon::binary();
 my ($version) = `$program -v` =~ m{cairn/(\S+)} or die 'no version';
 my $newer = $version =~ s/\d$/9/r;
 my $place = test_dir() . '/cairn-program';
+my $rate = 2000;
 
 # Puts a program in the place of the one that runs, as an installation does: by rename.
 sub install {
@@ -34,8 +35,8 @@ sub start {
     local $ENV{TEST_CAIRN_BINARY} = $place;
 
     return Test::Cairn->start(upstreams => <<'Y', bootstrap => 'drain_time: 4s', %option);
-reviews-v1:
-reviews-v2:
+reviews-v1: {native: yes}
+reviews-v2: {native: yes}
 sleep: {client: yes}
 Y
 }
@@ -50,41 +51,14 @@ sub upgrade {
     return ok $mesh->daemon->wait_log('error', $until, 30), "the log says $until";
 }
 
-# Requests one after another over tunnels and connections that are left when the server says so;
-# writes how many were answered, failed, or not asked to go before they broke.
-sub load {
-    my ($mesh, $file, $stop) = @_;
-
-    my %count = (answered => 0, failed => 0, tunnels => 0);
-    my $tunnel;
-
-    while (!-e $stop) {
-        if (!$tunnel) {
-            $tunnel = $mesh->tunnel(as => 'sleep', to => 'reviews');
-            $count{tunnels}++;
-        }
-
-        my $response = $tunnel->http->request('GET', '/');
-
-        $count{ ($response->status // 0) == 200 ? 'answered' : 'failed' }++;
-        undef $tunnel
-            if ($response->header('connection') // '') eq 'close' || $tunnel->{connection}->goaway
-            || ($response->status // 0) != 200;
-    }
-
-    spew($file, join ' ', %count);
-    return 0;
-}
-
 subtest 'a newer version takes over under load' => sub {
     my $mesh   = start();
     my $daemon = $mesh->daemon;
-    my $dir    = test_dir();
     my @idle   = map { $mesh->hbone(as => 'sleep') } 1 .. 6;
-    my @load   = map {
-        my $number = $_;
-        spawn_child(sub { load($mesh, "$dir/load-$number", "$dir/stop") });
-    } 1 .. 3;
+    my $load   = $mesh->load(to => 'reviews',
+        options => ['-c', 8, '-t', 4, '-r', $rate, '-d', 120, '--reconnect']);
+    my $stream = $mesh->load(to => 'reviews', options =>
+        ['-c', 2, '-t', 2, '-n', 4, '--reconnect', '-p', '/tick/20/100', '--expect-size', 6400]);
 
     my ($guard, $master) = ($daemon->pid, $daemon->master_pid);
     my @workers = $daemon->worker_pids;
@@ -138,16 +112,17 @@ subtest 'a newer version takes over under load' => sub {
     ok $daemon->wait_log('error', qr/set ended: number=2/, 15), 'once more';
     cmp_ok $daemon->metric('istio_requests_total'), '>=', $counted, 'counters have not fallen';
 
-    spew("$dir/stop", '');
-    waitpid $_, 0 for @load;
-    Test::Cairn::Util::forget_child($_) for @load;
+    my $streams = $stream->result(30);
+    my $result  = $load->finish;
+    my $failed  = 0;
 
-    for my $number (1 .. @load) {
-        my %count = split ' ', slurp("$dir/load-$number");
-
-        is $count{failed}, 0, "no request of $count{answered} on $count{tunnels} tunnels has failed";
-        cmp_ok $count{tunnels}, '>=', 3, 'though its connections have changed';
-    }
+    $failed += $_ for values %{ $result->{errors} }, @{ $result->{lost} }{qw(conns requests tunnels)};
+    is $failed, 0, "no request of $result->{requests} has failed, no connection was cut";
+    is $result->{ok}, $result->{requests}, 'each was answered well';
+    is $result->{told}, 16, 'each of 8 connections was told to go by two upgrades';
+    is $streams->{ok}, 4, 'long downloads came whole';
+    note sprintf '%.0f requests a second, latency p99 %.1f ms, max %.1f ms',
+        $result->{rps}, $result->{latency_us}{p99} / 1000, $result->{latency_us}{max} / 1000;
 
     $mesh->stop;
 };

@@ -131,6 +131,7 @@ struct load_pipe_s {
     hb_buf_t head;
     hb_chunks_t chunks;
     uint64_t body_left;
+    bool told_close; /* --reconnect: the answer asked to close; another tunnel takes over */
     bool chunked;
     bool in_body;
 };
@@ -184,7 +185,8 @@ typedef struct {
     uint64_t resumed;
     uint64_t tunnels;
     uint64_t status[600];
-    uint64_t lost_conns;    /* --reconnect: connections that were up and broke, */
+    uint64_t told_conns;    /* --reconnect: connections that were left as told by GOAWAY, */
+    uint64_t lost_conns;    /* connections that were up and broke, */
     uint64_t lost_requests; /* the requests in flight on them, */
     uint64_t lost_tunnels;  /* and tunnels that broke on connections that did not */
     /* errors */

@@ -72,7 +72,10 @@ load_conn_open(load_conn_t *conn)
     watch(conn, EPOLLOUT);
 }
 
-/* A connection that was up counts as lost and is opened again at once, else in a while. */
+/*
+ * A connection that was up counts as lost, unless it was told to go, and is opened again at once,
+ * else in a while.
+ */
 static void
 plan_return(load_conn_t *conn)
 {
@@ -80,8 +83,12 @@ plan_return(load_conn_t *conn)
         return;
     }
     if (conn->state == LOAD_CONN_UP) {
-        load_counts.lost_conns += load_run.phase == LOAD_RUN;
-        conn->lost_at = load_run.now;
+        if (conn->outer == NULL || nghttp2_session_check_request_allowed(conn->outer) != 0) {
+            load_counts.lost_conns += load_run.phase == LOAD_RUN;
+            conn->lost_at = load_run.now;
+        } else {
+            load_counts.told_conns += load_run.phase == LOAD_RUN;
+        }
         conn->retry_at = load_run.now;
     } else {
         conn->retry_at = load_run.now + RETRY_NS;

@@ -30,6 +30,7 @@ static void
 begin_body(load_pipe_t *pipe, const hb_head_t *head)
 {
     pipe->slots->status = head->status;
+    pipe->told_close = load_options.reconnect && head->close;
     pipe->chunked = head->chunked;
     pipe->body_left = head->chunked ? 0 : head->content_len;
     pipe->chunks = (hb_chunks_t) { 0 };

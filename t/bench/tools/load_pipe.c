@@ -103,11 +103,45 @@ send_connect(load_pipe_t *pipe)
     load_conn_mark(pipe->conn);
 }
 
+static bool
+has_work(const load_pipe_t *pipe)
+{
+    for (size_t i = 0; i < load_options.streams; i++) {
+        if (pipe->slots[i].busy) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * GOAWAY has come: no more tunnels.  With --reconnect what is under way on others is finished, the
+ * idle ones end, and the connection is given up with the last of them.
+ */
+static void
+leave(load_conn_t *conn)
+{
+    bool last = true;
+
+    for (size_t i = 0; load_options.reconnect && i < load_options.tunnels; i++) {
+        load_pipe_t *pipe = &conn->pipes[i];
+
+        if (pipe->state == LOAD_PIPE_OPEN && !has_work(pipe)) {
+            load_pipe_end(pipe);
+        }
+        last = last && pipe->state == LOAD_PIPE_CLOSED;
+    }
+    if (last && !conn->failed) {
+        load_conn_fail(conn, &load_counts.stream);
+    }
+}
+
 void
 load_pipe_open(load_pipe_t *pipe)
 {
     load_conn_t *conn = pipe->conn;
 
+    pipe->told_close = false;
     pipe->in_body = pipe->ended = pipe->deferred = false;
     pipe->connect_status = 0;
     hb_buf_clear(&pipe->head);
@@ -123,10 +157,8 @@ load_pipe_open(load_pipe_t *pipe)
         pipe_up(pipe);
         return;
     }
-    if (nghttp2_session_check_request_allowed(conn->outer) == 0) { /* GOAWAY: start over */
-        if (!conn->failed) {
-            load_conn_fail(conn, &load_counts.stream);
-        }
+    if (nghttp2_session_check_request_allowed(conn->outer) == 0) {
+        leave(conn);
         return;
     }
     send_connect(pipe);
@@ -164,7 +196,7 @@ load_pipe_end(load_pipe_t *pipe)
 
 /* --reconnect: what was sent is lost, what was not waits for the next tunnel. */
 static void
-keep_unsent(load_pipe_t *pipe, bool sent)
+keep_unsent(load_pipe_t *pipe, bool sent, bool lost)
 {
     for (size_t i = 0; i < load_options.streams; i++) {
         load_slot_t *slot = &pipe->slots[i];
@@ -179,7 +211,7 @@ keep_unsent(load_pipe_t *pipe, bool sent)
         load_slot_idle(slot);
     }
     if (pipe->conn->state == LOAD_CONN_UP && load_run.phase != LOAD_END) {
-        load_counts.lost_tunnels += load_run.phase == LOAD_RUN;
+        load_counts.lost_tunnels += lost && load_run.phase == LOAD_RUN;
 
         if (pipe->state == LOAD_PIPE_CLOSED) { /* the next request may have opened it */
             load_pipe_open(pipe);
@@ -204,7 +236,7 @@ load_pipe_gone(load_pipe_t *pipe, bool lost)
     hb_buf_clear(&pipe->tunnel_out);
 
     if (load_options.reconnect) {
-        keep_unsent(pipe, was_open);
+        keep_unsent(pipe, was_open, lost);
         return;
     }
 

@@ -285,7 +285,10 @@ load_slot_done(load_slot_t *slot, bool failed)
         load_conn_mark(slot->pipe->conn);
         break;
     default:
-        if (slot->pipe->state == LOAD_PIPE_OPEN) {
+        if (slot->pipe->told_close) {
+            load_pipe_end(slot->pipe); /* what is due meanwhile waits for the next tunnel */
+            load_slot_idle(slot);
+        } else if (slot->pipe->state == LOAD_PIPE_OPEN) {
             load_slot_idle(slot);
         }
         break;

@@ -221,9 +221,9 @@ print_lost(void)
 {
     const load_counts_t *c = &load_counts;
 
-    printf("\"lost\":{\"conns\":%" PRIu64 ",\"requests\":%" PRIu64 ",\"tunnels\":%" PRIu64
+    printf("\"told\":%" PRIu64 ",\"lost\":{\"conns\":%" PRIu64 ",\"requests\":%" PRIu64 ",\"tunnels\":%" PRIu64
            ",\"back\":%" PRIu64 ",\"back_ms_mean\":%.2f,\"back_ms_max\":%.2f},",
-           c->lost_conns, c->lost_requests, c->lost_tunnels, back_count,
+           c->told_conns, c->lost_conns, c->lost_requests, c->lost_tunnels, back_count,
            back_count != 0 ? (double) back_sum / (double) back_count / 1e6 : 0,
            (double) back_max / 1e6);
 }
