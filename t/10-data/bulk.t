@@ -10,6 +10,7 @@ use Test::Cairn;
 my $size = ($ENV{LONG} ? 100 : 30) * 1024 * 1024;
 my $mesh = Test::Cairn->start(upstreams => <<"Y", bootstrap => 'workers: 1');
 reviews-v1: {program: [{match: /down, size: $size}, {match: /part, size: 2000000}, {echo: 1}]}
+swift-v1: {native: yes}
 sleep: {client: yes}
 Y
 my $daemon = $mesh->daemon;
@@ -63,6 +64,59 @@ subtest 'one of 50 tunnels on a connection reads nothing, the others are served'
     }
 
     cmp_ok $daemon->memory_kib($daemon->worker_pids), '<', $sanitized ? 2_000_000 : 200_000, 'memory stays bounded';
+};
+
+# Two connections of 50 tunnels at the same time, one tunnel of the second reads nothing: what each
+# of the others has moved, as a share of what one of the first has.  Returns also how much the worker
+# grew, in MiB.
+sub share_beside_one_that_stalls {
+    my ($second_first) = @_;
+
+    my $seconds = $ENV{LONG} ? 4 : 1;
+    my @options = ('-c', 1, '-t', 50, '-p', '/size/400000', '--window', 256 * 1024, '-d', $seconds);
+    my $before = $daemon->memory_kib($daemon->worker_pids);
+    my $most = 0;
+    my %load = map {
+        ($_ => $mesh->load(to => 'swift', options => [@options, '--stall', $_]))
+    } $second_first ? (1, 0) : (0, 1);
+
+    wait_for(sub {
+        my $now = $daemon->memory_kib($daemon->worker_pids);
+
+        $most = $now if $now > $most;
+        return $load{0}->ended && $load{1}->ended;
+    }, 60);
+
+    my %result = map { ($_ => $load{$_}->result) } 0, 1;
+
+    is scalar(grep { $_ } map { values %{ $_->{errors} } } values %result), 0, 'no request fails';
+    note sprintf '50 tunnels moved %.0f MB/s, 49 beside one that reads nothing %.0f MB/s',
+        map { $_->{mb_per_s} } @result{0, 1};
+    return ($result{1}{mb_per_s} / 49 / ($result{0}{mb_per_s} / 50), ($most - $before) / 1024);
+}
+
+# Without LONG=1 they only must not starve.
+subtest 'one of 50 tunnels on a connection reads nothing, the others keep their rate' => sub {
+    my @shares;
+
+    my $none = $mesh->load(to => 'swift', options => ['-t', 50, '--stall', 50, '-p', '/size/400000',
+        '--window', 256 * 1024, '-d', 0.3])->result;
+
+    is $none->{requests}, 0, 'who reads nothing gets no answer longer than its window';
+    share_beside_one_that_stalls(0);    # buffers are in memory then
+
+    for my $round (1 .. ($ENV{LONG} ? 7 : 2)) {
+        my ($share, $grown) = share_beside_one_that_stalls($round % 2);
+
+        push @shares, $share;
+        cmp_ok $grown, '<', $sanitized ? 2_000 : 64, sprintf 'the worker grew by %.1f MiB', $grown;
+    }
+
+    @shares = sort { $a <=> $b } @shares;
+    my $median = $shares[@shares / 2];
+
+    cmp_ok $median, '>', $ENV{LONG} ? 0.9 : 0.3, sprintf 'each of the others moves %.0f %% (%.0f '
+        . 'to %.0f) of what one moves where all read', map { 100 * $_ } $median, @shares[0, -1];
 };
 
 $mesh->stop;

@@ -79,6 +79,9 @@ void server_app_init(const char *name, size_t body_size, uint64_t delay_ms);
 /* Requests that have come so far. */
 uint64_t server_app_requests(void);
 
+/* Answers the requests that are held. */
+void server_app_release(void);
+
 /* Goes on with answers whose time has come; returns the milliseconds until the next, -1: none. */
 int server_app_wake(void);
 

@@ -5,7 +5,8 @@
  * application/grpc is answered with a grpc-status trailer.
  *
  * In HTTP/1.1 only: /delay/MS waits before its answer (--delay MS has all wait); /tick/MS/COUNT
- * answers at once, and then so many chunks of 64 bytes come, one each MS.
+ * answers at once, and then so many chunks of 64 bytes come, one each MS; /hold answers when the
+ * program gets SIGUSR1.
  */
 
 #include "server.h"
@@ -20,6 +21,7 @@
 #define MAX_STREAMS         1000
 
 #define TICK_SIZE           64
+#define HOLD_NS             (UINT64_MAX / 2) /* past every time that will be */
 
 typedef struct {
     size_t size;
@@ -86,6 +88,8 @@ plan_for(const uint8_t *path, size_t len)
         plan.status = status >= 200 && status <= 599 ? (int) status : 200;
     } else if (len > 7 && memcmp(path, "/delay/", 7) == 0) {
         plan.delay_ns = digits(path + 7, path + len) * 1000000;
+    } else if (len >= 5 && memcmp(path, "/hold", 5) == 0) {
+        plan.delay_ns = HOLD_NS;
     } else if (len > 6 && memcmp(path, "/tick/", 6) == 0) {
         plan_ticks(&plan, path + 6, path + len);
     }
@@ -225,6 +229,18 @@ wake(server_pipe_t *pipe)
     hb_buf_clear(&pipe->request_line);
 }
 
+void
+server_app_release(void)
+{
+    for (server_pipe_t *pipe = waiting, *after; pipe != NULL; pipe = after) {
+        after = pipe->next_waiting;
+
+        if (pipe->due >= HOLD_NS) {
+            wake(pipe);
+        }
+    }
+}
+
 int
 server_app_wake(void)
 {
@@ -241,7 +257,7 @@ server_app_wake(void)
             next = pipe->due;
         }
     }
-    if (next == UINT64_MAX) {
+    if (next >= HOLD_NS) {
         return -1;
     }
     return next <= now ? 0 : (int) ((next - now + 999999) / 1000000);

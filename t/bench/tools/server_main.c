@@ -6,8 +6,8 @@
  *   --plain ADDR:PORT   plaintext HTTP/1.1, or HTTP/2 by prior knowledge
  *   --echo  ADDR:PORT   plaintext: every byte comes back
  *
- * Each may be given several times.  One thread, one epoll loop.  SIGTERM ends it, and it says on
- * standard output how many requests have come.
+ * Each may be given several times.  One thread, one epoll loop.  SIGUSR1 answers the requests that
+ * are held; SIGTERM ends it, and it says on standard output how many requests have come.
  */
 
 #include "server.h"
@@ -30,6 +30,7 @@ typedef struct {
 } listener_t;
 
 static volatile sig_atomic_t ended;
+static volatile sig_atomic_t released;
 static listener_t listeners[MAX_LISTENERS];
 static size_t listener_count;
 
@@ -95,30 +96,35 @@ run(int epoll)
                 server_conn_event(owner, events[i].events);
             }
         }
+        if (released) {
+            released = 0;
+            server_app_release();
+        }
         wait = server_app_wake();
         server_conns_flush();
     }
 }
 
 static void
-on_term(int number)
+on_signal(int number)
 {
-    (void) number;
-    ended = 1;
+    *(number == SIGTERM ? &ended : &released) = 1;
 }
 
-/* The signal is let in only while the loop waits, so that it is never missed. */
+/* Signals are let in only while the loop waits, so that none is missed. */
 static void
 handle_signals(void)
 {
-    struct sigaction action = { .sa_handler = on_term };
-    sigset_t term;
+    struct sigaction action = { .sa_handler = on_signal };
+    sigset_t blocked;
 
     signal(SIGPIPE, SIG_IGN);
     sigaction(SIGTERM, &action, NULL);
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    sigprocmask(SIG_BLOCK, &term, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
 static void
