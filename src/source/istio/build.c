@@ -403,8 +403,9 @@ add_workload(cn_istio_t *istio, const cn_pod_t *pod)
     static const char *const  revisions[] = {
         "service.istio.io/canonical-revision", "app.kubernetes.io/version", "version", NULL
     };
-    cn_bytes_t                name = first_label(&pod->labels, names);
-    cn_bytes_t                revision = first_label(&pod->labels, revisions);
+    const cn_array_t         *labels = pod->named_by == NULL ? &pod->labels : pod->named_by;
+    cn_bytes_t                name = first_label(labels, names);
+    cn_bytes_t                revision = first_label(labels, revisions);
     cn_workload_t            *made;
 
     if (pod->host_network || pod->addresses.count == 0) {
@@ -479,13 +480,22 @@ build_services(cn_istio_builder_t *builder)
 static cn_status_t
 build_workloads(cn_istio_builder_t *builder)
 {
-    cn_status_t  status = CN_OK;
-    size_t       at = 0;
-    cn_bytes_t   key;
-    void        *value;
+    cn_istio_t   *istio = builder->istio;
+    cn_map_t     *maps[] = { istio->pods, istio->entries };
+    cn_status_t   status = CN_OK;
+    cn_bytes_t    key;
+    void         *value;
 
-    while (status == CN_OK && cn_map_next(builder->istio->pods, &at, &key, &value)) {
-        status = add_workload(builder->istio, value);
+    for (size_t i = 0; i < CN_COUNT_OF(maps); i++) {
+        size_t  at = 0;
+
+        while (status == CN_OK && cn_map_next(maps[i], &at, &key, &value)) {
+            status = add_workload(istio, value);
+        }
+    }
+
+    CN_ARRAY_EACH(&istio->inline_endpoints, const cn_pod_ref_t, endpoint) {
+        status = status == CN_OK ? add_workload(istio, *endpoint) : status;
     }
 
     return status;

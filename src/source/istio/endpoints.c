@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* endpoints - who is behind a port of a service: EndpointSlices, else the pods of its selector. */
+/*
+ * endpoints - who is behind a port of a service: EndpointSlices, else the pods of its selector;
+ * WorkloadEntries of its selector, of which no EndpointSlice knows; a ServiceEntry's own.
+ */
 
 #include "source/istio/build.h"
 
@@ -47,26 +50,41 @@ index_label(cn_istio_builder_t *builder, cn_pod_t *pod, const cn_label_t *label)
 }
 
 
+static cn_status_t
+index_pod(cn_istio_builder_t *builder, cn_pod_t *pod)
+{
+    CN_ARRAY_EACH(&pod->labels, const cn_label_t, label) {
+        if (index_label(builder, pod, label) != CN_OK) {
+            return CN_ERR_MEMORY;
+        }
+    }
+
+    CN_ARRAY_EACH(&pod->addresses, const cn_table_ip_t, ip) {
+        cn_bytes_t  key = cn_bytes(ip->ip, sizeof(ip->ip));
+
+        if (!pod->host_network && !pod->entry
+            && cn_map_set(builder->pods_by_ip, key, pod) != CN_OK)
+        {
+            return CN_ERR_MEMORY;
+        }
+    }
+
+    return CN_OK;
+}
+
+
 cn_status_t
 cn_istio_index_pods(cn_istio_builder_t *builder)
 {
-    cn_istio_t  *istio = builder->istio;
-    size_t       at = 0;
+    cn_map_t    *maps[] = { builder->istio->pods, builder->istio->entries };
     cn_bytes_t   key;
     void        *value;
 
-    while (cn_map_next(istio->pods, &at, &key, &value)) {
-        cn_pod_t  *pod = value;
+    for (size_t i = 0; i < CN_COUNT_OF(maps); i++) {
+        size_t  at = 0;
 
-        CN_ARRAY_EACH(&pod->labels, const cn_label_t, label) {
-            if (index_label(builder, pod, label) != CN_OK) {
-                return CN_ERR_MEMORY;
-            }
-        }
-
-        CN_ARRAY_EACH(&pod->addresses, const cn_table_ip_t, ip) {
-            if (!pod->host_network && cn_map_set(builder->pods_by_ip,
-                                                 cn_bytes(ip->ip, sizeof(ip->ip)), pod) != CN_OK) {
+        while (cn_map_next(maps[i], &at, &key, &value)) {
+            if (index_pod(builder, value) != CN_OK) {
                 return CN_ERR_MEMORY;
             }
         }
@@ -134,6 +152,7 @@ add_endpoint(cn_array_t *endpoints, const cn_table_ip_t *ip, uint16_t port, bool
         made->hbone_port = pod->hbone ? HBONE_PORT : 0;
         made->principal = pod->principal;
         made->uid = pod->uid;
+        made->weight = pod->weight;
     }
 
     return CN_OK;
@@ -153,12 +172,28 @@ container_port(const cn_array_t *ports, cn_bytes_t name)
 }
 
 
+/* The port of a pod for a service's; 0: it has none of that name. */
+static uint16_t
+target_of(const cn_kube_port_t *port, const cn_pod_t *pod)
+{
+    uint16_t  target;
+
+    if (!pod->entry) {
+        return port->target_port != 0 ? port->target_port
+                                      : container_port(&pod->ports, port->target_name);
+    }
+
+    target = container_port(&pod->ports, port->name);
+
+    return target != 0 ? target : port->target_port != 0 ? port->target_port : port->port;
+}
+
+
 static cn_status_t
 add_pod(const cn_kube_service_t *service, const cn_kube_port_t *port, const cn_pod_t *pod,
     cn_array_t *endpoints)
 {
-    uint16_t              target = port->target_port != 0 ? port->target_port
-        : container_port(&pod->ports, port->target_name);
+    uint16_t              target = target_of(port, pod);
     const cn_table_ip_t  *ip = pod->addresses.items;
 
     /* one endpoint a pod, by its first address, as Kubernetes does for a single-stack Service */
@@ -215,7 +250,25 @@ compare_endpoints(const void *a, const void *b)
 }
 
 
-/* EndpointSlices say it where there are any; else the pods that the selector finds. */
+/* Those of pods that the selector finds, or that stand in the ServiceEntry. */
+static cn_status_t
+add_pods(const cn_kube_service_t *service, const cn_kube_port_t *port, const cn_subset_t *subset,
+    const cn_array_t *pods, cn_array_t *endpoints)
+{
+    CN_ARRAY_EACH(pods, const cn_pod_ref_t, pod) {
+        bool  known = service->slices.count > 0 && !(*pod)->entry;
+
+        if (!known && cn_istio_selects(&service->selector, &(*pod)->labels)
+            && in_subset(subset, *pod) && add_pod(service, port, *pod, endpoints) != CN_OK)
+        {
+            return CN_ERR_MEMORY;
+        }
+    }
+
+    return CN_OK;
+}
+
+
 cn_status_t
 cn_istio_add_endpoints(cn_istio_builder_t *builder, const cn_kube_service_t *service,
     const cn_kube_port_t *port,
@@ -224,21 +277,16 @@ cn_istio_add_endpoints(cn_istio_builder_t *builder, const cn_kube_service_t *ser
 {
     const cn_array_t  *pods = cn_istio_candidates(builder, service);
 
-    if (service->slices.count > 0) {
-        CN_ARRAY_EACH(&service->slices, const cn_slice_ref_t, slice) {
-            if (add_slice(builder, *slice, port, subset, endpoints) != CN_OK) {
-                return CN_ERR_MEMORY;
-            }
+    CN_ARRAY_EACH(&service->slices, const cn_slice_ref_t, slice) {
+        if (add_slice(builder, *slice, port, subset, endpoints) != CN_OK) {
+            return CN_ERR_MEMORY;
         }
+    }
 
-    } else if (pods != NULL) {
-        CN_ARRAY_EACH(pods, const cn_pod_ref_t, pod) {
-            if (cn_istio_selects(&service->selector, &(*pod)->labels) && in_subset(subset, *pod)
-                && add_pod(service, port, *pod, endpoints) != CN_OK)
-            {
-                return CN_ERR_MEMORY;
-            }
-        }
+    if (add_pods(service, port, subset, pods != NULL ? pods : &service->endpoints, endpoints)
+        != CN_OK)
+    {
+        return CN_ERR_MEMORY;
     }
 
     return cn_array_sort(endpoints, compare_endpoints);

@@ -28,7 +28,9 @@ typedef void (*refuser_fn)(cn_istio_t *istio, const cn_resource_t *resource);
 static const struct { cn_istio_kind_t kind; reader_fn read; refuser_fn refuse; } readers[] = {
     { CN_KIND_NAMESPACE,        cn_istio_read_namespace,        NULL },
     { CN_KIND_SERVICE,          cn_istio_read_service,          NULL },
+    { CN_KIND_SERVICE_ENTRY,    cn_istio_read_service_entry,    NULL },
     { CN_KIND_POD,              cn_istio_read_pod,              NULL },
+    { CN_KIND_WORKLOAD_ENTRY,   cn_istio_read_workload_entry,   NULL },
     { CN_KIND_ENDPOINT_SLICE,   cn_istio_read_slice,            NULL },
     { CN_KIND_DESTINATION_RULE, cn_istio_read_destination_rule, cn_istio_refuse_destination_rule },
     { CN_KIND_VIRTUAL_SERVICE,  cn_istio_read_virtual_service,  cn_istio_refuse_virtual_service },
@@ -370,9 +372,11 @@ istio_init(cn_istio_t *istio)
     istio->namespaces = cn_map_create_in(pool);
     istio->services = cn_map_create_in(pool);
     istio->pods = cn_map_create_in(pool);
+    istio->entries = cn_map_create_in(pool);
+    istio->inline_endpoints = CN_ARRAY_INIT(pool, cn_pod_ref_t);
 
     if (istio->by_key == NULL || istio->namespaces == NULL || istio->services == NULL
-        || istio->pods == NULL) {
+        || istio->pods == NULL || istio->entries == NULL) {
         return CN_ERR_MEMORY;
     }
 

@@ -23,7 +23,7 @@ typedef struct { cn_bytes_t key; cn_bytes_t value; } cn_label_t;
 
 typedef enum {
     CN_KIND_NAMESPACE, CN_KIND_GATEWAY, CN_KIND_SERVICE, CN_KIND_POD, CN_KIND_ENDPOINT_SLICE,
-        CN_KIND_DESTINATION_RULE,
+    CN_KIND_SERVICE_ENTRY, CN_KIND_WORKLOAD_ENTRY, CN_KIND_DESTINATION_RULE,
     CN_KIND_VIRTUAL_SERVICE, CN_KIND_HTTP_ROUTE, CN_KIND_MODULE,
     CN_KIND_IGNORED,                        /* known to be of no interest to a waypoint */
     CN_KIND_UNKNOWN,
@@ -66,14 +66,17 @@ typedef struct {
     bool                   http2;
 } cn_kube_port_t;
 
+/* A Service, or one host of a ServiceEntry, whose name is its host. */
 typedef struct {
     cn_bytes_t  name;
     cn_bytes_t  name_space;
     cn_bytes_t  host;
+    cn_bytes_t  entry;                      /* the ServiceEntry; none: it is a Service */
     cn_array_t  labels;                     /* cn_label_t */
     cn_array_t  addresses;                  /* cn_table_ip_t */
     cn_array_t  ports;                      /* cn_kube_port_t, TCP ones */
     cn_array_t  selector;                   /* cn_label_t */
+    cn_array_t  endpoints;                  /* cn_pod_ref_t, of a ServiceEntry that has its own */
     cn_array_t  slices;                     /* cn_slice_ref_t */
     /* cn_destination_rule_ref_t, of the first namespace that has any */
     cn_array_t  rules;
@@ -91,12 +94,19 @@ typedef struct {
     uint16_t    port;
 } cn_container_port_t;
 
+#define CN_ENTRY_WEIGHT_MAX  1000000        /* of a WorkloadEntry */
+
+/* A Pod, a WorkloadEntry, or an endpoint that stands in a ServiceEntry. */
 typedef struct {
     cn_bytes_t  name;
     cn_bytes_t  name_space;
     cn_array_t  labels;                     /* cn_label_t */
+    const cn_array_t  *named_by;            /* labels that name it in metrics; NULL: its own */
     cn_array_t  addresses;                  /* cn_table_ip_t */
-    cn_array_t  ports;                      /* cn_container_port_t */
+    /* cn_container_port_t: by the container's name; of an entry by the service port's */
+    cn_array_t  ports;
+    uint32_t    weight;
+    bool        entry;                      /* it is no Pod */
     cn_bytes_t  service_account;
     cn_bytes_t  workload;
     cn_bytes_t  uid;
@@ -221,6 +231,8 @@ typedef struct {
     cn_map_t                  *namespaces;  /* name -> cn_namespace_t */
     cn_map_t                  *services;    /* host -> cn_kube_service_t */
     cn_map_t                  *pods;        /* namespace/name -> cn_pod_t */
+    cn_map_t                  *entries;     /* namespace/name -> cn_pod_t: WorkloadEntries */
+    cn_array_t                 inline_endpoints;    /* cn_pod_ref_t: of all ServiceEntries */
 } cn_istio_t;
 
 /* ---- load.c: files and documents ------------------------------------------------------------- */
@@ -252,6 +264,10 @@ void cn_istio_read_gateway(cn_istio_t *istio, cn_read_t *read, const cn_resource
 void cn_istio_read_service(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 void cn_istio_read_pod(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
 void cn_istio_read_slice(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource);
+void cn_istio_read_service_entry(cn_istio_t *istio, cn_read_t *read,
+    const cn_resource_t *resource);
+void cn_istio_read_workload_entry(cn_istio_t *istio, cn_read_t *read,
+    const cn_resource_t *resource);
 void cn_istio_read_destination_rule(cn_istio_t *istio, cn_read_t *read,
     const cn_resource_t *resource);
 void cn_istio_read_virtual_service(cn_istio_t *istio, cn_read_t *read,
@@ -282,6 +298,16 @@ cn_kube_service_t *cn_istio_service(const cn_istio_t *istio, cn_bytes_t host,
 cn_bytes_t cn_istio_full_host(cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space);
 const cn_kube_port_t *cn_istio_port(const cn_kube_service_t *service, uint16_t port);
 const cn_subset_t *cn_istio_subset(const cn_kube_service_t *service, cn_bytes_t name);
+
+/* The protocol of that name (any case), into port; false: there is none.  (service.c) */
+bool cn_istio_protocol(cn_bytes_t name, cn_kube_port_t *port);
+
+/* Adds port unless its number is there, which is reported at field.  (service.c) */
+void cn_istio_add_port(cn_read_t *read, const cn_kube_port_t *port, const cn_doc_t *node,
+    const char *field, cn_array_t *ports);
+
+/* Whether the resource, or a label of it, says that CONNECT is answered on port 15008.  (pod.c) */
+bool cn_istio_has_tunnel(cn_read_t *read, const cn_array_t *labels);
 
 /* The resource's metadata; its labels; what is left over is told. */
 cn_doc_t *cn_istio_metadata(const cn_resource_t *resource);

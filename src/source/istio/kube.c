@@ -157,6 +157,9 @@ cn_istio_full_host(cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space)
                               CN_BYTES_ARG(name_space),
                               CN_BYTES_ARG(domain));
 
+    } else if (cn_map_get(istio->services, host) != NULL) {
+        return host;                        /* "name.ns" may be a ServiceEntry's host too */
+
     } else if (dots == 1) {
         full = cn_pool_printf(istio->pool, "%.*s.svc.%.*s", CN_BYTES_ARG(host),
                               CN_BYTES_ARG(domain));

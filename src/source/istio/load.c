@@ -39,6 +39,10 @@ static const kind_t  kinds[] = {
         CN_KIND_VIRTUAL_SERVICE },
     { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "DestinationRule",
         CN_KIND_DESTINATION_RULE },
+    { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "ServiceEntry",
+        CN_KIND_SERVICE_ENTRY },
+    { "networking.istio.io", { "v1", "v1beta1", "v1alpha3" }, "WorkloadEntry",
+        CN_KIND_WORKLOAD_ENTRY },
 };
 
 typedef struct {

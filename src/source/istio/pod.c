@@ -207,9 +207,8 @@ read_workload(cn_read_t *read, cn_pod_t *made)
 }
 
 
-/* In the mesh: its ztunnel answers CONNECT on port 15008. */
-static bool
-has_tunnel(cn_read_t *read, const cn_pod_t *pod)
+bool
+cn_istio_has_tunnel(cn_read_t *read, const cn_array_t *labels)
 {
     cn_array_t  annotations = CN_ARRAY_INIT(read->pool, cn_label_t);
 
@@ -218,7 +217,7 @@ has_tunnel(cn_read_t *read, const cn_pod_t *pod)
 
     return cn_bytes_equal(cn_istio_label(&annotations, "ambient.istio.io/redirection"),
                           CN_BYTES("enabled"))
-           || cn_bytes_equal(cn_istio_label(&pod->labels, "networking.istio.io/tunnel"),
+           || cn_bytes_equal(cn_istio_label(labels, "networking.istio.io/tunnel"),
                              CN_BYTES(HBONE_TUNNEL));
 }
 
@@ -241,12 +240,13 @@ cn_istio_read_pod(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resou
         .labels = CN_ARRAY_INIT(read->pool, cn_label_t),
         .addresses = CN_ARRAY_INIT(read->pool, cn_table_ip_t),
         .ports = CN_ARRAY_INIT(read->pool, cn_container_port_t),
+        .weight = 1,
     };
     cn_istio_read_labels(read, &made->labels);
     read_pod_spec(read, resource->spec, made);
     runs = read_pod_status(read, made);
     read_workload(read, made);
-    made->hbone = has_tunnel(read, made) && !made->host_network;
+    made->hbone = cn_istio_has_tunnel(read, &made->labels) && !made->host_network;
     made->uid = cn_bytes_str(cn_pool_printf(read->pool, "%.*s//Pod/%.*s/%.*s",
                                             CN_BYTES_ARG(istio->model->cluster_id),
                                             CN_BYTES_ARG(made->name_space),

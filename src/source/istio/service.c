@@ -35,8 +35,8 @@ static const protocol_name_t  protocol_names[] = {
 };
 
 
-static bool
-find_protocol(cn_bytes_t name, cn_kube_port_t *port)
+bool
+cn_istio_protocol(cn_bytes_t name, cn_kube_port_t *port)
 {
     for (size_t i = 0; i < CN_COUNT_OF(protocol_names); i++) {
         if (cn_bytes_equal_nocase(name, cn_bytes_str(protocol_names[i].name))) {
@@ -63,7 +63,7 @@ choose_protocol(cn_bytes_t app_protocol, cn_kube_port_t *port)
     port->protocol = CN_PROTOCOL_AUTO;
 
     if (app_protocol.len > 0) {
-        if (find_protocol(app_protocol, port)) {
+        if (cn_istio_protocol(app_protocol, port)) {
             return;
         }
 
@@ -77,7 +77,7 @@ choose_protocol(cn_bytes_t app_protocol, cn_kube_port_t *port)
     } else {
         (void) cn_bytes_split(port->name, '-', &word, &rest);
 
-        if (find_protocol(word, port)) {
+        if (cn_istio_protocol(word, port)) {
             return;
         }
     }
@@ -117,6 +117,30 @@ read_target_port(cn_read_t *read, cn_doc_t *item, const char *field, cn_kube_por
 }
 
 
+void
+cn_istio_add_port(cn_read_t *read, const cn_kube_port_t *port, const cn_doc_t *node,
+    const char *field, cn_array_t *ports)
+{
+    cn_kube_port_t  *slot;
+
+    CN_ARRAY_EACH(ports, const cn_kube_port_t, other) {
+        if (other->port == port->port) {
+            cn_read_error(read, node, field, "port %u is there twice", port->port);
+            return;
+        }
+    }
+
+    slot = cn_array_add(ports);
+
+    if (slot == NULL) {
+        cn_read_no_memory(read);
+        return;
+    }
+
+    *slot = *port;
+}
+
+
 static void
 read_service_port(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t *ports)
 {
@@ -124,7 +148,6 @@ read_service_port(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t
     cn_bytes_t                transport = CN_BYTES_NONE;
     cn_bytes_t                app_protocol = CN_BYTES_NONE;
     cn_kube_port_t            port = { .port = 0 };
-    cn_kube_port_t           *slot;
     uint64_t                  number = 0;
 
     if (!cn_read_is_mapping(read, item, field)) {
@@ -154,22 +177,7 @@ read_service_port(cn_read_t *read, cn_doc_t *item, const char *field, cn_array_t
 
     choose_protocol(app_protocol, &port);
 
-    CN_ARRAY_EACH(ports, const cn_kube_port_t, other) {
-        if (other->port == port.port) {
-            cn_read_error(read, item, cn_read_path(read, "%s.port", field),
-                          "port %u is there twice", port.port);
-            return;
-        }
-    }
-
-    slot = cn_array_add(ports);
-
-    if (slot == NULL) {
-        cn_read_no_memory(read);
-        return;
-    }
-
-    *slot = port;
+    cn_istio_add_port(read, &port, item, cn_read_path(read, "%s.port", field), ports);
 }
 
 
@@ -253,6 +261,7 @@ cn_istio_read_service(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *r
         .addresses = CN_ARRAY_INIT(read->pool, cn_table_ip_t),
         .ports = CN_ARRAY_INIT(read->pool, cn_kube_port_t),
         .selector = CN_ARRAY_INIT(read->pool, cn_label_t),
+        .endpoints = CN_ARRAY_INIT(read->pool, cn_pod_ref_t),
         .slices = CN_ARRAY_INIT(read->pool, cn_slice_ref_t),
         .rules = CN_ARRAY_INIT(read->pool, cn_destination_rule_ref_t),
         .virtual_services = CN_ARRAY_INIT(read->pool, cn_rule_set_ref_t),
