@@ -437,6 +437,40 @@ recorded_entries_are_one_model(void **state)
 }
 
 
+/* Clusters whose DestinationRules are understood, by either way. */
+static void
+recorded_balancers_are_one_model(void **state)
+{
+    static const struct { const char *name, *lb; } cases[] = {
+        { "inbound-vip|80|http|rnd.default.svc.cluster.local", "random" },
+        { "inbound-vip|80|http|rr.default.svc.cluster.local", "round_robin" },
+        { "inbound-vip|80|http|tlsistio.default.svc.cluster.local", "least_request" },
+        { "inbound-vip|80|http|tlsoff.default.svc.cluster.local", "least_request" },
+    };
+    istio_t  istio;
+    json_t  *yaml, *xds;
+
+    (void) state;
+    istio_open(&istio);
+    yaml = model_of(&istio, "t/unit/modules/recorded/06-dr-all/input.yaml", false);
+    xds = model_of(&istio, "t/unit/modules/recorded/06-dr-all", true);
+
+    for (size_t i = 0; i < CN_COUNT_OF(cases); i++) {
+        json_t  *left = istio_find(json_object_get(yaml, "clusters"), "name", cases[i].name);
+        json_t  *right = istio_find(json_object_get(xds, "clusters"), "name", cases[i].name);
+
+        unit_check(left != NULL, cases[i].name);
+        assert_string_equal(istio_text(&istio, left), istio_text(&istio, right));
+        unit_check(strcmp(json_string_value(json_object_get(left, "lb")), cases[i].lb) == 0,
+                   cases[i].name);
+    }
+
+    json_decref(yaml);
+    json_decref(xds);
+    istio_close(&istio);
+}
+
+
 int
 main(void)
 {
@@ -450,6 +484,7 @@ main(void)
         cmocka_unit_test(what_cannot_be_obeyed_is_refused),
         cmocka_unit_test(the_own_network_is_no_other),
         cmocka_unit_test(recorded_entries_are_one_model),
+        cmocka_unit_test(recorded_balancers_are_one_model),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

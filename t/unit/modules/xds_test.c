@@ -216,6 +216,69 @@ splice(cn_pool_t *pool, cn_bytes_t push, const char *name, cn_bytes_t listener)
 }
 
 
+/* LbEndpoint.load_balancing_weight, {value: 1}, becomes 5 in the endpoints of one address. */
+static void
+weights_of_endpoints_are_read(void **state)
+{
+    static const char *const  names[] = { "cds.pb", "eds.pb", "lds.pb", "workload.delta.pb" };
+    char                      directory[] = "/tmp/cairn-unit-XXXXXX";
+    cn_pool_t                *pool = cn_pool_create(4096, NULL);
+    cn_source_config_t        config = {
+        .directory = directory, .waypoint = "default/waypoint",
+        .trust_domain = CN_BYTES("cluster.local"), .modules = cn_module_configs,
+    };
+    cn_model_t               *model = NULL;
+    size_t                    changed = 0, ones = 0;
+
+    (void) state;
+    assert_non_null(mkdtemp(directory));
+
+    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
+        cn_bytes_t  file = read_file(pool, cn_pool_printf(pool, RECORDED "02-vs-split/%s", names[i]));
+
+        if (strcmp(names[i], "eds.pb") == 0) {
+            /* where its metadata has it; the weight comes behind, and then the address */
+            uint8_t  *at = memmem(file.ptr, file.len, "\x1a\x10" "10.244.2.14", 13);
+
+            while (at != NULL) {
+                size_t  rest = (size_t) (file.ptr + file.len - at);
+
+                at = memmem(at, rest, "\x22\x02\x08\x01", 4);
+                assert_non_null(at);
+                at[3] = 5;
+                changed++;
+                rest = (size_t) (file.ptr + file.len - at);
+                at = memmem(at, rest, "\x1a\x10" "10.244.2.14", 13);
+            }
+        }
+
+        write_file(directory, names[i], file);
+    }
+
+    assert_true(changed > 0);
+    assert_int_equal(cn_xds_read_directory(&config, cn_report_create(pool), &model), CN_OK);
+
+    CN_ARRAY_EACH(&model->clusters, const cn_cluster_t, cluster) {
+        CN_ARRAY_EACH(&cluster->endpoints, const cn_endpoint_config_t, endpoint) {
+            bool  it = endpoint->ip[14] == 2 && endpoint->ip[15] == 14;
+
+            assert_int_equal(endpoint->weight, it ? 5 : 1);
+            ones += !it;
+        }
+    }
+
+    assert_true(ones > 0);
+    cn_model_destroy(model);
+
+    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
+        unlink(cn_pool_printf(pool, "%s/%s", directory, names[i]));
+    }
+
+    rmdir(directory);
+    cn_pool_destroy(pool);
+}
+
+
 typedef struct { size_t all, refused; } chains_t;
 
 /* The chains that a waypoint would have of recording 01 with these listeners. */
@@ -427,6 +490,7 @@ main(void)
         cmocka_unit_test(recorded_xds_and_its_resources_are_one_model),
         cmocka_unit_test(damaged_pushes_do_no_harm),
         cmocka_unit_test(a_policy_before_all_chains_refuses_all),
+        cmocka_unit_test(weights_of_endpoints_are_read),
         cmocka_unit_test(what_cannot_be_read_opens_nothing),
     };
 
