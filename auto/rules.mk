@@ -153,7 +153,7 @@ $(O)/cairn-test: $(MAIN_OBJECT) $(TEST_LISTS) $(TEST_LIBS)
 	@echo "  LINK  $@"
 	$(say)$(call link,$@,$(MAIN_OBJECT) $(TEST_LISTS),$(TEST_LIBS))
 
-.PHONY: install demo bench
+.PHONY: install demo bench h2spec
 install: all
 	@sh auto/install "$(O)/cairn" "$(DESTDIR)$(PREFIX)"
 
@@ -163,6 +163,11 @@ demo: all
 bench: all
 	@auto/deps --packages bench
 	TEST_CAIRN_BINARY=$(O)/cairn TEST_CAIRN_BUILDDIR=$(O) t/bench/run
+
+# Conformance of HTTP/2; the program comes from the Go module proxy.
+h2spec: all
+	@t/h2spec/build $(O)
+	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/h2spec/run $(O)/bench/bin/h2spec
 
 
 # --- tests --------------------------------------------------------------------

@@ -46,6 +46,39 @@ spend_reset(h2_t *h2)
 }
 
 
+/*
+ * A server hears HEADERS of every stream here, also of those that nghttp2 lets pass as closed ones.
+ * A stream that was skipped can never be opened (RFC 9113 5.1.1); one that is over may have had
+ * them on their way, but a peer that goes on so pays for it.
+ */
+static int
+on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user_data)
+{
+    h2_t  *h2 = user_data;
+
+    if (!h2->server || hd->type != NGHTTP2_HEADERS || hd->stream_id % 2 == 0) {
+        return 0;
+    }
+
+    if (hd->stream_id > h2->last_id) {
+        if (hd->stream_id - h2->last_id > 1) {
+            h2->skipped_first = h2->last_id + 1;
+            h2->skipped_last = hd->stream_id - 1;
+        }
+
+        h2->last_id = hd->stream_id;
+
+    } else if (hd->stream_id >= h2->skipped_first && hd->stream_id <= h2->skipped_last) {
+        h2_terminate(h2, NGHTTP2_PROTOCOL_ERROR, CN_CLOSE_PROTOCOL);
+
+    } else if (stream_by_id(ng, hd->stream_id) == NULL) {
+        spend_glitch(h2);
+    }
+
+    return go_on(h2);
+}
+
+
 static int
 on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user_data)
 {
@@ -473,6 +506,7 @@ prepare(void)
 
     nghttp2_session_callbacks_set_send_callback(callbacks, send_bytes);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, h2_stream_send);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);

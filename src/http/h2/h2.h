@@ -98,6 +98,9 @@ struct h2_s {
     cn_timer_t          head;       /* a head, or the preface, must be complete */
     uint64_t            heard_ms;   /* when the peer was last heard */
     bool                in_head;
+    int32_t             last_id;    /* server: the newest stream that the peer opened */
+    int32_t             skipped_first;  /* and what it left out last, which it may not open */
+    int32_t             skipped_last;
     h2_budget_t         resets;
     h2_budget_t         glitches;
 };
