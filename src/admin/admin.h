@@ -25,6 +25,7 @@ typedef struct {
     uint32_t            upgrades;       /* of the executable since the start */
     uint32_t            first_slot;     /* in the slab, of the workers that serve */
     uint32_t            workers;
+    const cn_loop_stats_t  *loop;       /* the master's */
     bool                (*ready)(void *owner);
     const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
     const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */

@@ -97,6 +97,9 @@ print_own(cn_page_t *page)
         print_worker_metric(page, &worker_metrics[i]);
     }
 
+    cn_page_printf(page, "# TYPE cairn_master_longest_turn_seconds gauge\n"
+                         "cairn_master_longest_turn_seconds %.15g\n",
+                   (double) view->loop->longest_turn_us * 1e-6);
     print_dropped(page);
     print_gauge(page, "cairn_ready", view->ready(view->owner));
     print_gauge(page, "cairn_config_generation", cn_tables_generation(view->tables));

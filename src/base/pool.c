@@ -13,6 +13,8 @@
  */
 
 #include "base/pool.h"
+
+#include "base/fiber.h"
 #include "base/block.h"
 
 #include <stdarg.h>
@@ -257,6 +259,7 @@ cn_pool_destroy(cn_pool_t *pool)
     while (chunk != NULL) {
         chunk_t  *next = chunk->next;
 
+        cn_fiber_rest();                /* a model has thousands of them */
         chunk_free(chunk);
         chunk = next;
     }

@@ -3,13 +3,17 @@
 /*
  * loader - reading, compiling, committing.
  *
- *   idle --start--> compiling (a slice a turn) --done--> idle
- *                   start meanwhile: once more at the end
+ *   idle --start--> reading --> compiling --commit--> dropping what was replaced --> idle
+ *                   (each a slice a turn; start meanwhile: once more at the end)
+ *
+ * Reading and dropping are plain functions that run in a fiber; compiling keeps its place by
+ * itself.
  */
 
 #include "server/loader.h"
 
 #include "base/clock.h"
+#include "base/fiber.h"
 
 #include <malloc.h>
 
@@ -32,10 +36,18 @@ struct cn_loader_s {
     uint64_t                   started_us;
 
     /* under way */
+    cn_fiber_t                *fiber;           /* reads or drops; NULL: neither */
+    void                     (*fiber_over)(cn_loader_t *loader);
+    cn_status_t                read_status;
+    uint32_t                   slices;          /* of the reading */
     cn_compilation_t          *compilation;
     cn_model_t                *next_model;
     cn_pool_t                 *next_pool;
     cn_report_t               *next_report;
+
+    /* replaced, to be dropped */
+    cn_model_t                *old_model;
+    cn_pool_t                 *old_pool;
 
     /* in force */
     cn_model_t                *model;
@@ -87,23 +99,73 @@ drop_next(cn_loader_t *loader)
 
 
 static void
-keep_next(cn_loader_t *loader)
+finish(cn_loader_t *loader)
 {
-    cn_compile_end(loader->compilation);
-    loader->compilation = NULL;
+    if (loader->again) {
+        loader->again = false;
+        cn_loader_start(loader);
+    }
+}
 
-    if (loader->model != NULL) {
-        cn_model_destroy(loader->model);
+
+/* Runs work in slices, one a turn, then over.  False: memory. */
+static bool
+start_fiber(cn_loader_t *loader, void (*work)(void *arg), void (*over)(cn_loader_t *loader))
+{
+    loader->fiber = cn_fiber_create(work, loader);
+    loader->fiber_over = over;
+
+    if (loader->fiber != NULL) {
+        cn_timer_set(loader->loop, &loader->step, 0);
     }
 
-    cn_pool_destroy(loader->pool);
+    return loader->fiber != NULL;
+}
+
+
+static void
+drop_work(void *arg)
+{
+    cn_loader_t  *loader = arg;
+
+    cn_compile_end(loader->compilation);
+
+    if (loader->old_model != NULL) {
+        cn_model_destroy(loader->old_model);
+    }
+
+    cn_pool_destroy(loader->old_pool);
+    malloc_trim(TRIM_KEEP);     /* compiling takes several times what is kept */
+}
+
+
+static void
+dropped(cn_loader_t *loader)
+{
+    loader->compilation = NULL;
+    loader->old_model = NULL;
+    loader->old_pool = NULL;
+    finish(loader);
+}
+
+
+/* What was made is in force; what it replaces is dropped in slices. */
+static void
+keep_next(cn_loader_t *loader)
+{
+    loader->old_model = loader->model;
+    loader->old_pool = loader->pool;
     loader->model = loader->next_model;
     loader->pool = loader->next_pool;
     loader->report = loader->next_report;
     loader->next_model = NULL;
     loader->next_pool = NULL;
     loader->next_report = NULL;
-    malloc_trim(TRIM_KEEP);     /* compiling takes several times what is kept */
+
+    if (!start_fiber(loader, drop_work, dropped)) {
+        drop_work(loader);
+        dropped(loader);
+    }
 }
 
 
@@ -124,6 +186,7 @@ commit(cn_loader_t *loader)
     if (status != CN_OK && status != CN_AGAIN) {
         cn_log(CN_LOG_ERROR, "config", "publish: status=%s", cn_status_name(status));
         fail(loader);
+        finish(loader);
         return;
     }
 
@@ -137,43 +200,32 @@ commit(cn_loader_t *loader)
     loader->publication = publication;
     atomic_store(cn_slab_generation(loader->slab), publication.generation);
     cn_log(CN_LOG_INFO, "config",
-           "publish: generation=%llu services=%zu clusters=%zu errors=%zu written=%zu ms=%llu",
+           "publish: generation=%llu services=%zu clusters=%zu errors=%zu written=%zu ms=%llu "
+           "slices=%u",
            (unsigned long long) publication.generation, loader->model->services.count,
            loader->model->clusters.count, loader->report->errors, publication.written,
-           (unsigned long long) (cn_clock_us_now() - loader->started_us) / 1000);
+           (unsigned long long) (cn_clock_us_now() - loader->started_us) / 1000, loader->slices);
     loader->events->on_published(loader->owner, &loader->publication);
 }
 
 
 static void
-finish(cn_loader_t *loader)
+compile_slice(cn_loader_t *loader)
 {
-    if (loader->again) {
-        loader->again = false;
-        cn_loader_start(loader);
-    }
-}
-
-
-static void
-compile_slice(cn_timer_t *timer)
-{
-    cn_loader_t  *loader = CN_CONTAINER_OF(timer, cn_loader_t, step);
-    cn_status_t   status = cn_compile_step(loader->compilation, SLICE_US);
+    cn_status_t  status = cn_compile_step(loader->compilation, SLICE_US);
 
     if (status == CN_AGAIN) {
-        cn_timer_set(loader->loop, timer, 0);
+        cn_timer_set(loader->loop, &loader->step, 0);
         return;
     }
 
     if (status == CN_OK) {
         commit(loader);
-
-    } else {
-        log_report(loader);
-        fail(loader);
+        return;
     }
 
+    log_report(loader);
+    fail(loader);
     finish(loader);
 }
 
@@ -262,37 +314,76 @@ read_model(cn_loader_t *loader)
 }
 
 
+static void
+read_work(void *arg)
+{
+    cn_loader_t  *loader = arg;
+
+    loader->read_status = read_model(loader);
+}
+
+
+/* The model is read, or cannot be. */
+static void
+reading_over(cn_loader_t *loader)
+{
+    log_report(loader);
+
+    if (loader->read_status == CN_OK) {
+        loader->compilation = cn_compile_start(loader->next_model, loader->ids, loader->slab,
+                                               loader->publisher, loader->next_report);
+    }
+
+    if (loader->compilation == NULL) {
+        fail(loader);
+        finish(loader);
+        return;
+    }
+
+    cn_timer_set(loader->loop, &loader->step, 0);
+}
+
+
+static void
+slice(cn_timer_t *timer)
+{
+    cn_loader_t  *loader = CN_CONTAINER_OF(timer, cn_loader_t, step);
+
+    if (loader->fiber == NULL) {
+        compile_slice(loader);
+        return;
+    }
+
+    loader->slices++;
+
+    if (!cn_fiber_run(loader->fiber, SLICE_US)) {
+        cn_timer_set(loader->loop, timer, 0);
+        return;
+    }
+
+    cn_fiber_destroy(loader->fiber);
+    loader->fiber = NULL;
+    loader->fiber_over(loader);
+}
+
+
 void
 cn_loader_start(cn_loader_t *loader)
 {
-    if (loader->compilation != NULL) {
+    if (loader->fiber != NULL || loader->compilation != NULL) {
         loader->again = true;
         return;
     }
 
     loader->started_us = cn_clock_us_now();
+    loader->slices = 0;
     loader->next_pool = cn_pool_create(POOL_SIZE, NULL);
     loader->next_report = loader->next_pool != NULL ? cn_report_create(loader->next_pool) : NULL;
 
-    if (loader->next_report == NULL || read_model(loader) != CN_OK) {
-        if (loader->next_report != NULL) {
-            log_report(loader);
-        }
-
+    if (loader->next_report == NULL || !start_fiber(loader, read_work, reading_over)) {
+        cn_log(CN_LOG_ERROR, "config", "read: out of memory");
         fail(loader);
-        return;
     }
-
-    log_report(loader);
-    loader->compilation = cn_compile_start(loader->next_model, loader->ids, loader->slab,
-                                           loader->publisher, loader->next_report);
-
-    if (loader->compilation == NULL) {
-        fail(loader);
-        return;
-    }
-
-    cn_timer_set(loader->loop, &loader->step, 0);
 }
 
 
@@ -311,7 +402,7 @@ cn_loader_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap, cn_slab_t *sl
     loader->slab = slab;
     loader->events = events;
     loader->owner = owner;
-    loader->step.run = compile_slice;
+    loader->step.run = slice;
     loader->ids = cn_ids_create(cn_slab_last_id(slab));
     loader->publisher = cn_publisher_create(atomic_load(cn_slab_generation(slab)));
 

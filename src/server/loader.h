@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * loader - from the source to a publication: reads the configuration, compiles it in slices of 5
- * ms, commits it.  A wish to load while one is under way is remembered once.
+ * loader - from the source to a publication: reads the configuration and compiles it, both in
+ * slices of 5 ms, and commits it.  A wish to load while one is under way is remembered once.
  */
 
 #ifndef CN_SERVER_LOADER_H

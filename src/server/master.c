@@ -773,6 +773,7 @@ open_master(master_t *master, uint32_t number)
         .upgrades = number - 1,
         .first_slot = master->first_slot,
         .workers = master->bootstrap->workers,
+        .loop = cn_loop_stats(master->loop),
         .ready = is_ready,
         .model = current_model,
         .report = current_report,

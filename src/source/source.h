@@ -23,6 +23,9 @@ typedef struct {
 } cn_source_config_t;
 
 /*
+ * May take a while: within a fiber (base/fiber.h) it rests now and then; *state, report and *model
+ * are its own until it returns.
+ *
  * Reads a directory of YAML (sorted order, multi-document, kind: List).  previous is the model's
  * source state of the last good reading (NULL at first): where a resource is broken now, its last
  * good documents are used again. CN_OK: *model is usable, report may hold errors of contained

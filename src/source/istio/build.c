@@ -8,6 +8,8 @@
 
 #include "source/istio/build.h"
 
+#include "base/fiber.h"
+
 
 /* ---- whose services -------------------------------------------------------------------------- */
 
@@ -126,6 +128,8 @@ mark_ours(cn_istio_builder_t *builder)
 
     while (cn_map_next(istio->services, &at, &host, &value)) {
         cn_kube_service_t  *service = value;
+
+        cn_fiber_rest();
 
         if (is_waypoint_service(service)) {
             continue;
@@ -468,6 +472,8 @@ build_services(cn_istio_builder_t *builder)
     void         *value;
 
     while (status == CN_OK && cn_map_next(istio->services, &at, &key, &value)) {
+        cn_fiber_rest();
+
         if (((cn_kube_service_t *) value)->ours) {
             status = add_service(builder, &placed, value);
         }
@@ -490,6 +496,7 @@ build_workloads(cn_istio_builder_t *builder)
         size_t  at = 0;
 
         while (status == CN_OK && cn_map_next(maps[i], &at, &key, &value)) {
+            cn_fiber_rest();
             status = add_workload(istio, value);
         }
     }

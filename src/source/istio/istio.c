@@ -12,6 +12,8 @@
 #include "source/istio/istio.h"
 #include "source/istio/yaml.h"
 
+#include "base/fiber.h"
+
 #define STATE_POOL_FIRST  4096
 
 struct cn_istio_state_s {
@@ -269,6 +271,7 @@ read_kind(cn_istio_t *istio, cn_istio_kind_t kind, reader_fn read, refuser_fn re
             continue;
         }
 
+        cn_fiber_rest();
         read_resource(&attempt);
 
         if ((*slot)->broken && refuse != NULL) {

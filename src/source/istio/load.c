@@ -9,6 +9,8 @@
 #include "source/istio/istio.h"
 #include "source/istio/yaml.h"
 
+#include "base/fiber.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -328,6 +330,8 @@ add_document(loader_t *loader, cn_doc_t *root, unsigned depth)
     cn_doc_t     *kind = cn_doc_get(root, "kind");
     cn_doc_t     *items = cn_doc_get(root, "items");
     cn_loaded_t  *loaded;
+
+    cn_fiber_rest();
 
     if (kind != NULL && items != NULL && cn_bytes_ends_with(kind->text, CN_BYTES("List"))) {
         if (items->kind != CN_DOC_SEQUENCE || depth == LIST_DEPTH) {

@@ -7,6 +7,7 @@
 
 #include "source/istio/yaml.h"
 
+#include "base/fiber.h"
 #include "base/map.h"
 
 #include <yaml.h>
@@ -51,6 +52,8 @@ static cn_status_t
 next(reader_t *reader)
 {
     yaml_parser_t  *parser = &reader->parser;
+
+    cn_fiber_rest();
 
     if (reader->has_event) {
         yaml_event_delete(&reader->event);
@@ -433,6 +436,8 @@ copy_tree(const cn_doc_t *doc, cn_pool_t *pool, const char *file)
 {
     cn_doc_t  *copy = cn_pool_alloc(pool, sizeof(*copy));
     cn_doc_t  *last = NULL;
+
+    cn_fiber_rest();
 
     if (copy == NULL) {
         return NULL;
