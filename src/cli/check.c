@@ -3,8 +3,22 @@
 /* check - looks at a configuration without serving it: -t, -T, and before every start. */
 
 #include "cli/cli.h"
+#include "server/certificates.h"
 
 #include <stdio.h>
+
+
+static bool
+read_certificates(cn_cli_setup_t *setup)
+{
+    cn_certificates_t  *certificates = cn_certificates_create(&setup->bootstrap);
+    bool                good = certificates != NULL
+        && cn_certificates_read(certificates, setup->report, NULL);
+
+    cn_certificates_destroy(certificates);
+
+    return good;
+}
 
 
 /* What stays of a reading when only the report counts. */
@@ -21,7 +35,7 @@ read_and_drop(const cn_cli_options_t *options, cn_cli_setup_t *setup)
 
     cn_istio_state_destroy(state);
 
-    return status;
+    return status == CN_OK && !read_certificates(setup) ? CN_ERR_REFUSED : status;
 }
 
 
@@ -80,7 +94,7 @@ cn_cli_print_model(const cn_cli_options_t *options)
 
 /*
  * Broken resources are contained, as on a reload; without a waypoint or a service there is nothing
- * to serve.
+ * to serve, and without its certificate a listener cannot.
  */
 bool
 cn_cli_may_start(const cn_cli_options_t *options, cn_cli_setup_t *setup)

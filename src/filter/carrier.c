@@ -529,7 +529,21 @@ look_ended(void *owner)
 }
 
 
+/* TLS is done: where a protocol was agreed upon, it is the one that is spoken. */
+static void
+look_opened(void *owner)
+{
+    cn_carrier_t  *carrier = owner;
+    cn_bytes_t     alpn = cn_stream_info(carrier->stream)->alpn;
+
+    if (alpn.len > 0) {
+        (void) start_session(carrier, cn_bytes_equal(alpn, CN_BYTES("h2")));
+    }
+}
+
+
 static const cn_stream_events_t  look_events = {
+    .on_opened = look_opened,
     .on_data = look_data,
     .on_ended = look_ended,
     .on_closed = cn_carrier_closed,

@@ -4,7 +4,7 @@
  * listener - the ladders of accepted connections.
  *
  *   HBONE   tcp > tls > h2 --CONNECT--> tunnel > h1 or h2 --request--> chain
- *   plain   tcp > h1 or h2 --request--> chain
+ *   plain   tcp [> tls] > h1 or h2 --request--> chain
  */
 
 #include "filter/carrier.h"
@@ -333,12 +333,14 @@ cn_listeners_accept_hbone(cn_listeners_t *listeners, int fd, const cn_address_t 
 }
 
 
-void
-cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
-    const cn_address_t *local)
+/* certificate NULL: without TLS. */
+static void
+accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
+    const cn_address_t *local, cn_tls_context_t *certificate)
 {
     cn_worker_env_t  *env = listeners->env;
     cn_stream_t      *tcp = cn_tcp_accept(env->loop, fd, peer, &env->account);
+    cn_stream_t      *stream = tcp;
     cn_carrier_t     *carrier;
 
     if (tcp == NULL) {
@@ -347,15 +349,41 @@ cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t 
     }
 
     tcp->info.local = *local;
+
+    if (certificate != NULL) {
+        stream = cn_tls_accept(tcp, certificate, HANDSHAKE_TIMEOUT_MS);
+
+        if (stream == NULL) {
+            cn_stream_close(tcp, CN_CLOSE_LIMIT);
+            return;
+        }
+    }
+
     carrier = cn_carrier_create(listeners, CN_CARRIER_PLAIN, CN_BYTES_NONE);
 
     if (carrier == NULL) {
-        cn_stream_close(tcp, CN_CLOSE_LIMIT);
+        cn_stream_close(stream, CN_CLOSE_LIMIT);
         return;
     }
 
     carrier->local = *local;
-    cn_carrier_look(carrier, tcp);
+    cn_carrier_look(carrier, stream);
+}
+
+
+void
+cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
+    const cn_address_t *local)
+{
+    accept_plain(listeners, fd, peer, local, NULL);
+}
+
+
+void
+cn_listeners_accept_tls(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
+    const cn_address_t *local, cn_tls_context_t *certificate)
+{
+    accept_plain(listeners, fd, peer, local, certificate);
 }
 
 

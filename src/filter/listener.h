@@ -4,7 +4,7 @@
  * listener - which service is this?  Takes accepted connections, of the HBONE port or a plain one,
  * and carries each up its ladder to the filter chain.  HBONE: tcp > tls > h2 > tunnel > h1 or h2;
  * the CONNECT authority picks the service.  Plain: tcp > h1 or h2; the Host picks it, request by
- * request.  Which of the two is spoken is told by the first octets.
+ * request.  Which of the two is spoken is told by the first octets, or by TLS (ALPN).
  */
 
 #ifndef CN_FILTER_LISTENER_H
@@ -26,6 +26,10 @@ void cn_listeners_accept_hbone(cn_listeners_t *listeners, int fd, const cn_addre
     const cn_address_t *local);
 void cn_listeners_accept_plain(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
     const cn_address_t *local);
+
+/* Likewise, of a plain listener with TLS; certificate is its server's (a reference is taken). */
+void cn_listeners_accept_tls(cn_listeners_t *listeners, int fd, const cn_address_t *peer,
+    const cn_address_t *local, cn_tls_context_t *certificate);
 
 /*
  * Draining, of which elapsed_ms of time_ms are over: in the course of three quarters of that time

@@ -158,7 +158,9 @@ cn_proxy_request_head(cn_request_t *request)
     strip_headers(request);
 
     if (cn_headers_find_id(&head->headers, CN_HEADER_X_FORWARDED_PROTO) == NULL
-        && cn_headers_add_id(&head->headers, CN_HEADER_X_FORWARDED_PROTO, CN_BYTES("http"))
+        && cn_headers_add_id(&head->headers, CN_HEADER_X_FORWARDED_PROTO,
+                             request->connection->kind == CN_STREAM_TLS ? CN_BYTES("https")
+                                                                        : CN_BYTES("http"))
            != CN_OK)
     {
         return cn_request_reply(request, 500, CN_BYTES_NONE, 0, "out_of_memory");

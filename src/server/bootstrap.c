@@ -177,8 +177,59 @@ read_plain_item(reader_t *reader, cn_doc_t *item)
     listener = cn_array_add(&reader->out->plaintext);
 
     if (listener != NULL) {
-        listener->address = *CN_ARRAY_AT(&one, cn_address_t, 0);
-        listener->service = service;
+        *listener = (cn_plain_listener_t) {
+            .address = *CN_ARRAY_AT(&one, cn_address_t, 0),
+            .service = service,
+        };
+    }
+}
+
+
+/* {address: ..., certificate: FILE, key: FILE, service: NS/NAME:PORT} */
+static void
+read_tls_item(reader_t *reader, cn_doc_t *item)
+{
+    cn_array_t            one = CN_ARRAY_INIT(reader->pool, cn_address_t);
+    cn_plain_listener_t   made = { .service = "" };
+    cn_plain_listener_t  *listener;
+
+    item->used = true;
+    read_addresses(reader, item, "address", "listen.tls.address", &one);
+    read_string(reader, item, "service", "listen.tls.service", &made.service);
+    read_path(reader, item, "certificate", "listen.tls.certificate", &made.certificate);
+    read_path(reader, item, "key", "listen.tls.key", &made.key);
+
+    if (one.count == 0 || made.certificate == NULL || made.key == NULL) {
+        wrong(reader, item, "listen.tls", "{address: IP:PORT, certificate: FILE, key: FILE}");
+        return;
+    }
+
+    listener = cn_array_add(&reader->out->plaintext);
+
+    if (listener != NULL) {
+        made.address = *CN_ARRAY_AT(&one, cn_address_t, 0);
+        *listener = made;
+    }
+}
+
+
+/* One item or a list of them. */
+static void
+read_items(reader_t *reader, cn_doc_t *node, void (*read_item)(reader_t *reader, cn_doc_t *item))
+{
+    if (node == NULL) {
+        return;
+    }
+
+    if (node->kind != CN_DOC_SEQUENCE) {
+        read_item(reader, node);
+        return;
+    }
+
+    node->used = true;
+
+    CN_DOC_EACH(node, item) {
+        read_item(reader, item);
     }
 }
 
@@ -187,22 +238,10 @@ static void
 read_listen(reader_t *reader, cn_doc_t *root)
 {
     cn_doc_t  *listen = cn_doc_get(root, "listen");
-    cn_doc_t  *plain = cn_doc_get(listen, "plaintext");
 
     read_addresses(reader, listen, "hbone", "listen.hbone", &reader->out->hbone);
-
-    if (plain == NULL) {
-        return;
-    }
-
-    if (plain->kind != CN_DOC_SEQUENCE) {
-        read_plain_item(reader, plain);
-        return;
-    }
-
-    CN_DOC_EACH(plain, item) {
-        read_plain_item(reader, item);
-    }
+    read_items(reader, cn_doc_get(listen, "plaintext"), read_plain_item);
+    read_items(reader, cn_doc_get(listen, "tls"), read_tls_item);
 }
 
 

@@ -15,10 +15,12 @@
 
 typedef enum { CN_IDENTITY_DEVELOPMENT, CN_IDENTITY_FILES } cn_identity_kind_t;
 
-/* A plain listener; service "" : the Host picks it. */
+/* A listener for clients outside the mesh; service "" : the Host picks it. */
 typedef struct {
     cn_address_t  address;
     const char   *service;              /* "NS/NAME:PORT", or "" */
+    const char   *certificate;          /* PEM files of its TLS; both NULL: without */
+    const char   *key;
 } cn_plain_listener_t;
 
 /* Strings live in the pool; paths are resolved: absolute, or relative to the current directory. */
@@ -46,7 +48,7 @@ typedef struct {
     const char          *key;
     const char          *root;
     cn_array_t           hbone;         /* cn_address_t */
-    cn_array_t           plaintext;     /* cn_plain_listener_t */
+    cn_array_t           plaintext;     /* cn_plain_listener_t, those with TLS among them */
     cn_array_t           admin;         /* cn_address_t: 0 or 1 */
     cn_array_t           status;        /* cn_address_t */
     cn_array_t           metrics;       /* cn_address_t */

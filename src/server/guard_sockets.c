@@ -86,7 +86,9 @@ cn_guard_open_listeners(cn_guard_t *guard)
     }
 
     CN_ARRAY_EACH(&bootstrap->plaintext, const cn_plain_listener_t, plain) {
-        if (!open_for_workers(guard, CN_LISTEN_PLAIN, &plain->address)) {
+        cn_listen_kind_t  kind = plain->certificate != NULL ? CN_LISTEN_TLS : CN_LISTEN_PLAIN;
+
+        if (!open_for_workers(guard, kind, &plain->address)) {
             return false;
         }
     }

@@ -20,6 +20,7 @@
 #include "server/log_files.h"
 #include "server/message.h"
 #include "server/worker.h"
+#include "server/certificates.h"
 #include "source/identity/identity.h"
 #include "table/verify.h"
 
@@ -75,6 +76,7 @@ struct master_s {
     cn_timer_t             housekeeping;
     cn_timer_t             renew;
     cn_identity_t          identity;
+    cn_certificates_t     *certificates;
     bool                   draining;
     /* "reload done" of the last publication was logged */
     bool                   reload_told;
@@ -401,6 +403,20 @@ refresh_identity(master_t *master)
 }
 
 
+/* Those of TLS listeners; a file that cannot be read leaves its listener what it had. */
+static void
+refresh_certificates(master_t *master)
+{
+    bool  changed = false;
+
+    (void) cn_certificates_read(master->certificates, NULL, &changed);
+
+    for (uint32_t i = 0; changed && i < master->bootstrap->workers; i++) {
+        cn_certificates_send(master->certificates, master->workers[i].channel);
+    }
+}
+
+
 static void
 renew_identity(cn_timer_t *timer)
 {
@@ -486,6 +502,7 @@ take_worker(master_t *master, cn_channel_message_t *message)
     }
 
     send_identity(master, peer);
+    cn_certificates_send(master->certificates, peer->channel);
 
     if (publication != NULL) {
         send_publication(peer, peer->channel, publication);
@@ -556,6 +573,8 @@ reload(master_t *master)
     if (master->bootstrap->identity == CN_IDENTITY_FILES) {
         refresh_identity(master);
     }
+
+    refresh_certificates(master);
 }
 
 
@@ -803,6 +822,12 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
         return 1;
     }
 
+    master.certificates = cn_certificates_create(bootstrap);
+
+    if (master.certificates == NULL) {
+        return 1;
+    }
+
     master.guard = cn_channel_open(master.loop, CN_FD_GUARD, &guard_events, &master);
 
     if (master.guard == NULL) {
@@ -813,6 +838,7 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
     master.reload_ms = cn_clock_ms();
     cn_loader_start(master.loader);
     refresh_identity(&master);
+    refresh_certificates(&master);
     cn_timer_set(master.loop, &master.housekeeping, HOUSEKEEPING_MS);
 
     if (bootstrap->identity == CN_IDENTITY_DEVELOPMENT) {
@@ -821,6 +847,7 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
 
     cn_loop_run(master.loop, NULL, NULL);
     cn_identity_wipe(&master.identity);
+    cn_certificates_destroy(master.certificates);
     cn_log_files_stop(master.logs);
 
     return 0;

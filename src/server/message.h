@@ -11,7 +11,7 @@
  *   READY
  *   worker -> guard    READY
  *   probe  -> guard    HELLO
- *   master -> worker   SEGMENT* PUBLISH IDENTITY
+ *   master -> worker   SEGMENT* PUBLISH IDENTITY CERTIFICATE*
  *   worker -> master   ADOPTED
  */
 
@@ -40,18 +40,20 @@ typedef enum {
     CN_MSG_FAILED,
     CN_MSG_HOLD,                        /* cn_msg_hold_t */
     CN_MSG_HELLO,                       /* cn_msg_hello_t */
+    CN_MSG_CERTIFICATE,                 /* cn_msg_certificate_t and the octets it counts */
 } cn_message_type_t;
 
 /*
  * What a guard and the processes of a newer executable must agree on: these messages, the
  * arguments of --process, and the slab.  Raised with each change of one of them.
  */
-#define CN_MESSAGE_VERSION  1
+#define CN_MESSAGE_VERSION  2
 
 typedef enum {
     CN_LISTEN_HBONE = 1,
     CN_LISTEN_PLAIN,
-    CN_LISTEN_ADMIN,
+    CN_LISTEN_TLS,                      /* a plain listener with a certificate */
+    CN_LISTEN_ADMIN,                    /* from here on the master's */
     CN_LISTEN_STATUS,
     CN_LISTEN_METRICS,
 } cn_listen_kind_t;
@@ -111,6 +113,13 @@ typedef struct {
     uint32_t  trust_domains_len;
     uint32_t  reserved;
 } cn_msg_identity_t;
+
+/* Of the TLS listener at address: followed by chain and key (PEM). */
+typedef struct {
+    cn_address_t  address;
+    uint32_t      chain_len;
+    uint32_t      key_len;
+} cn_msg_certificate_t;
 
 typedef struct {
     uint64_t  generation;

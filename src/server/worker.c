@@ -44,6 +44,7 @@ typedef struct {
     cn_watch_t         watch;
     cn_msg_listener_t  listener;
     worker_t          *worker;
+    cn_tls_context_t  *certificate;     /* of CN_LISTEN_TLS; NULL: it has not come yet */
 } socket_t;
 
 struct worker_s {
@@ -79,6 +80,10 @@ wants_socket(const worker_t *worker, const socket_t *item)
                   || worker->env.slot->state == CN_WORKER_DRAINING;
 
     if (item->listener.kind == CN_LISTEN_HBONE && !worker->has_identity) {
+        return false;
+    }
+
+    if (item->listener.kind == CN_LISTEN_TLS && item->certificate == NULL) {
         return false;
     }
 
@@ -169,10 +174,17 @@ socket_ready(cn_watch_t *watch, unsigned events)
             local = item->listener.address;
         }
 
-        if (item->listener.kind == CN_LISTEN_HBONE) {
-            cn_listeners_accept_hbone(worker->listeners, fd, &peer, &local);
+        switch (item->listener.kind) {
 
-        } else {
+        case CN_LISTEN_HBONE:
+            cn_listeners_accept_hbone(worker->listeners, fd, &peer, &local);
+            break;
+
+        case CN_LISTEN_TLS:
+            cn_listeners_accept_tls(worker->listeners, fd, &peer, &local, item->certificate);
+            break;
+
+        default:
             cn_listeners_accept_plain(worker->listeners, fd, &peer, &local);
         }
     }
@@ -448,6 +460,54 @@ take_identity(worker_t *worker, const cn_channel_message_t *message)
 }
 
 
+/* The sockets of that address take it for new handshakes. */
+static void
+set_certificate(worker_t *worker, const cn_address_t *address, cn_tls_context_t *context)
+{
+    for (size_t i = 0; i < worker->socket_count; i++) {
+        socket_t  *item = &worker->sockets[i];
+
+        if (item->listener.kind == CN_LISTEN_TLS && item->listener.address.port == address->port
+            && memcmp(item->listener.address.ip, address->ip, sizeof(address->ip)) == 0)
+        {
+            cn_tls_context_unref(item->certificate);
+            item->certificate = cn_tls_context_ref(context);
+        }
+    }
+}
+
+
+static void
+take_certificate(worker_t *worker, const cn_channel_message_t *message)
+{
+    cn_tls_identity_t      identity = { .alpn = "h2,http/1.1", .outside = true };
+    cn_tls_context_t      *context = NULL;
+    cn_bytes_t             rest = message->payload;
+    cn_bytes_t             raw;
+    cn_msg_certificate_t   head;
+    const char            *error = "malformed message";
+
+    if (cut(&rest, sizeof(head), &raw)) {
+        memcpy(&head, raw.ptr, sizeof(head));
+
+        if (cut(&rest, head.chain_len, &identity.chain_pem)
+            && cut(&rest, head.key_len, &identity.key_pem))
+        {
+            context = cn_tls_context_create(&identity, &error);
+        }
+    }
+
+    if (context == NULL) {
+        cn_log(CN_LOG_ERROR, "worker", "refuse certificate: reason=\"%s\"", error);
+        return;
+    }
+
+    set_certificate(worker, &head.address, context);
+    cn_tls_context_unref(context);
+    attend(worker);
+}
+
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static void
@@ -460,6 +520,11 @@ master_message(void *owner, cn_channel_message_t *message)
     case CN_MSG_SEGMENT:
     case CN_MSG_PUBLISH:
         take_publication(worker, &worker->from_master, message);
+        return;
+
+    case CN_MSG_CERTIFICATE:
+        take_certificate(worker, message);
+        explicit_bzero((void *) (uintptr_t) message->payload.ptr, message->payload.len);
         return;
 
     case CN_MSG_IDENTITY:

@@ -23,8 +23,14 @@ typedef struct {
     /* "cluster.local" and aliases; the peer's SPIFFE id must be of one */
     const cn_bytes_t  *trust_domains;
     size_t             trust_domain_count;
-    const char        *alpn;            /* offered and accepted, "h2"; NULL: none */
+    /* offered and accepted, the preferred first: "h2" or "h2,http/1.1"; NULL: none */
+    const char        *alpn;
     bool               require_peer;    /* server: a client certificate is required */
+    /*
+     * server for clients outside the mesh: the certificate may have any names, no client
+     * certificate is asked for; roots and trust domains are not looked at
+     */
+    bool               outside;
 } cn_tls_identity_t;
 
 /*

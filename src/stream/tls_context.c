@@ -150,7 +150,7 @@ load_principal(cn_tls_context_t *context, X509 *leaf)
 
 
 static const char *
-load_chain(cn_tls_context_t *context, cn_bytes_t pem)
+load_chain(cn_tls_context_t *context, cn_bytes_t pem, bool outside)
 {
     BIO         *bio = pem.len > INT32_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int) pem.len);
     X509        *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
@@ -161,6 +161,10 @@ load_chain(cn_tls_context_t *context, cn_bytes_t pem)
 
     } else if (SSL_CTX_use_certificate(context->ssl_ctx, leaf) != 1) {
         wrong = describe("chain: the first certificate is refused");
+
+    } else if (outside) {
+        context->expires = cn_tls_not_after(leaf);
+        wrong = NULL;
 
     } else {
         wrong = load_principal(context, leaf);
@@ -199,9 +203,25 @@ load_key(SSL_CTX *ssl_ctx, cn_bytes_t pem)
 }
 
 
+/* Where protocol, a length octet and its name, stands in a list of such; NULL: it does not. */
+static const unsigned char *
+find_protocol(const unsigned char *list, unsigned list_len, const unsigned char *protocol)
+{
+    unsigned  len = 1u + protocol[0];
+
+    for (unsigned at = 0; at < list_len; at += 1u + list[at]) {
+        if (list_len - at >= len && memcmp(list + at, protocol, len) == 0) {
+            return list + at;
+        }
+    }
+
+    return NULL;
+}
+
+
 /*
- * A client that offers protocols must offer ours (RFC 7301 3.2); one that offers none is the
- * owner's to judge.
+ * A peer that offers protocols must offer one of ours (RFC 7301 3.2), of which the first is taken;
+ * one that offers none is the owner's to judge.  Clients outside the mesh may offer what they like.
  */
 static int
 select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
@@ -212,35 +232,46 @@ select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
 
     (void) ssl;
 
-    for (unsigned at = 0; at < offered_len; at += 1u + offered[at]) {
-        if (offered_len - at >= context->alpn_len
-            && memcmp(offered + at, context->alpn, context->alpn_len) == 0) {
-            *out = offered + at + 1;
-            *out_len = offered[at];
+    for (unsigned at = 0; at < context->alpn_len; at += 1u + context->alpn[at]) {
+        const unsigned char  *found = find_protocol(offered, offered_len, context->alpn + at);
+
+        if (found != NULL) {
+            *out = found + 1;
+            *out_len = found[0];
             return SSL_TLSEXT_ERR_OK;
         }
     }
 
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
+    return context->outside ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 
 static const char *
 set_alpn(cn_tls_context_t *context, const char *alpn)
 {
-    size_t  len = alpn == NULL ? 0 : strlen(alpn);
+    cn_bytes_t  rest = cn_bytes_str(alpn);
+    cn_bytes_t  name;
 
-    if (len == 0) {
+    if (rest.len == 0) {
         return NULL;
     }
 
-    if (len > 255) {
-        return "alpn: its name is too long";
+    if (rest.len >= sizeof(context->alpn)) {
+        return "alpn: it is too long";
     }
 
-    context->alpn[0] = (unsigned char) len;
-    memcpy(context->alpn + 1, alpn, len);
-    context->alpn_len = (unsigned) len + 1;
+    while (rest.len > 0) {
+        (void) cn_bytes_split(rest, ',', &name, &rest);
+
+        if (name.len == 0) {
+            return "alpn: a name is empty";
+        }
+
+        context->alpn[context->alpn_len] = (unsigned char) name.len;
+        memcpy(context->alpn + context->alpn_len + 1, name.ptr, name.len);
+        context->alpn_len += (unsigned) name.len + 1;
+    }
+
     SSL_CTX_set_alpn_select_cb(context->ssl_ctx, select_alpn, context);
 
     /* the one function of this family that returns 0 for success */
@@ -326,15 +357,20 @@ context_fill(cn_tls_context_t *context, const cn_tls_identity_t *identity)
     }
 
     if ((wrong = set_protocol(context)) != NULL
-        || (wrong = set_trust_domains(context, identity)) != NULL
         || (wrong = set_alpn(context, identity->alpn)) != NULL
-        || (wrong = load_chain(context, identity->chain_pem)) != NULL
+        || (wrong = load_chain(context, identity->chain_pem, identity->outside)) != NULL
         || (wrong = load_key(context->ssl_ctx, identity->key_pem)) != NULL)
     {
         return wrong;
     }
 
-    return load_roots(context->ssl_ctx, identity->roots_pem);
+    if (identity->outside) {
+        return NULL;
+    }
+
+    wrong = set_trust_domains(context, identity);
+
+    return wrong != NULL ? wrong : load_roots(context->ssl_ctx, identity->roots_pem);
 }
 
 
@@ -354,7 +390,8 @@ cn_tls_context_create(const cn_tls_identity_t *identity, const char **error)
 
     context->refs = 1;
     context->pool = pool;
-    context->require_peer = identity->require_peer;
+    context->outside = identity->outside;
+    context->require_peer = identity->require_peer && !identity->outside;
 
     ERR_clear_error();
     *error = context_fill(context, identity);

@@ -35,9 +35,10 @@ struct cn_tls_context_s {
     uint64_t            expires;        /* s since 1970 */
     cn_bytes_t         *trust_domains;
     size_t              trust_domain_count;
-    unsigned char       alpn[256];      /* a length octet and the name, as on the wire */
+    unsigned char       alpn[256];      /* each a length octet and the name, as on the wire */
     unsigned            alpn_len;       /* 0: none */
     bool                require_peer;
+    bool                outside;
     cn_tls_verified_t   verified;
 };
 

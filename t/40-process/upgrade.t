@@ -146,7 +146,7 @@ subtest 'a stream is not cut before the drain deadline, and cut then' => sub {
 subtest 'what cannot take over is refused, and what serves serves on' => sub {
     my $mesh = start();
     my $old  = $mesh->daemon->master_pid;
-    my $hello = pack 'a8 L', 'CNHELLO', 1;
+    my $hello = pack 'a8 L', 'CNHELLO', 2;
     my $other = slurp($program) =~ s/\Q$hello\E/pack 'a8 L', 'CNHELLO', 999/er;
     my $still = sub {
         is $mesh->request('as sleep to reviews GET /')->status, 200, 'requests are answered';

@@ -238,9 +238,22 @@ check_leaf(const char *certificate, const char *key, cn_identity_t *identity,
 
 
 static cn_status_t
-check_roots(const char *roots, const cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX])
+read_roots(const char *roots, cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX])
 {
-    X509  *root = cn_identity_parse_cert(identity->roots_pem);
+    cn_status_t   status;
+    X509         *root;
+
+    if (roots == NULL) {
+        return CN_OK;
+    }
+
+    status = cn_identity_read_pem(roots, false, &identity->roots_pem, error);
+
+    if (status != CN_OK) {
+        return status;
+    }
+
+    root = cn_identity_parse_cert(identity->roots_pem);
 
     if (root == NULL) {
         cn_identity_error(error, roots, "it holds no certificate");
@@ -265,9 +278,8 @@ cn_identity_read_files(const char *certificate, const char *key, const char *roo
 
     if ((status = cn_identity_read_pem(certificate, false, &identity->chain_pem, error)) != CN_OK
         || (status = cn_identity_read_pem(key, false, &identity->key_pem, error)) != CN_OK
-        || (status = cn_identity_read_pem(roots, false, &identity->roots_pem, error)) != CN_OK
         || (status = check_leaf(certificate, key, identity, error)) != CN_OK
-        || (status = check_roots(roots, identity, error)) != CN_OK)
+        || (status = read_roots(roots, identity, error)) != CN_OK)
     {
         cn_identity_wipe(identity);
     }

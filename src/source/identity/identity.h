@@ -25,7 +25,8 @@ typedef struct {
 void cn_identity_wipe(cn_identity_t *identity);
 
 /*
- * Reads PEM files and checks that they belong together: the key is the leaf's, there is a root.
+ * Reads PEM files and checks that they belong together: the key is the leaf's, there is a root
+ * (roots NULL: none is wanted).
  * What peers would think of the names and the time is left to the TLS context.  CN_ERR_*: *identity
  * is none and error names the file and what is wrong with it.
  */
