@@ -9,31 +9,91 @@
 #include "headers/headers_table.h"
 
 #include "filter/module.h"
+#include "headers/headers_format.h"
 
 
+/* What op sets or adds; a value that comes to nothing is not added (Envoy's keep_empty_value). */
 static cn_status_t
-apply(const cn_block_t *block, const cn_table_header_op_t *op, cn_headers_t *headers)
+op_value(const cn_request_t *request, const cn_table_header_op_t *op, cn_bytes_t *value)
 {
-    cn_bytes_t  name = cn_block_bytes(block, op->name);
-    cn_bytes_t  value = cn_block_bytes(block, op->value);
+    *value = cn_block_bytes(request->service_block, op->value);
 
-    switch ((cn_header_op_kind_t) op->op) {
-
-    case CN_HEADER_OP_SET:
-        return cn_headers_set(headers, name, value);
-
-    case CN_HEADER_OP_ADD:
-        return cn_headers_add(headers, name, value);
-
-    case CN_HEADER_OP_REMOVE:
-        cn_headers_remove(headers, name);
-        return CN_OK;
-    }
-
-    return CN_ERR_SYNTAX;
+    /* the segment is pinned as long as the request lives, so values may be borrowed from it */
+    return op->format ? headers_format(request, *value, value) : CN_OK;
 }
 
 
+static cn_status_t
+apply(const cn_table_header_op_t *op, cn_bytes_t name, cn_bytes_t value, cn_headers_t *headers)
+{
+    if (value.len == 0) {
+        return CN_OK;
+    }
+
+    return op->op == CN_HEADER_OP_SET ? cn_headers_set(headers, name, value)
+                                      : cn_headers_add(headers, name, value);
+}
+
+
+/* What commands say is said of the headers before any of them is set: all of it is worked out. */
+static cn_status_t
+work_out(const cn_request_t *request, const cn_table_header_op_t *items, uint32_t count,
+    bool on_response, cn_bytes_t *values)
+{
+    cn_status_t  status = CN_OK;
+
+    for (uint32_t i = 0; i < count && status == CN_OK; i++) {
+        if (items[i].op != CN_HEADER_OP_REMOVE && (items[i].on_response != 0) == on_response) {
+            status = op_value(request, &items[i], &values[i]);
+        }
+    }
+
+    return status;
+}
+
+
+static bool
+has_format(const cn_table_header_op_t *items, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (items[i].format) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+static cn_status_t
+apply_values(const cn_request_t *request, const cn_table_header_op_t *items, uint32_t count,
+    bool on_response, cn_headers_t *headers)
+{
+    const cn_block_t  *block = request->service_block;
+    cn_bytes_t        *values = NULL;
+    cn_status_t        status = CN_OK;
+
+    if (has_format(items, count)) {
+        values = cn_pool_alloc(request->pool, count * sizeof(cn_bytes_t));
+        status = values == NULL ? CN_ERR_MEMORY
+                                : work_out(request, items, count, on_response, values);
+    }
+
+    for (uint32_t i = 0; i < count && status == CN_OK; i++) {
+        if (items[i].op == CN_HEADER_OP_REMOVE || (items[i].on_response != 0) != on_response) {
+            continue;
+        }
+
+        status = apply(&items[i], cn_block_bytes(block, items[i].name),
+                       values != NULL ? values[i] : cn_block_bytes(block, items[i].value),
+                       headers);
+    }
+
+    return status;
+}
+
+
+/* Removals first, then what is set and added, in the order of the table. */
 static cn_status_t
 apply_all(const cn_request_t *request, cn_rel_array_t ops, bool on_response,
     cn_headers_t *headers)
@@ -42,21 +102,12 @@ apply_all(const cn_request_t *request, cn_rel_array_t ops, bool on_response,
         = CN_BLOCK_ITEMS(request->service_block, ops, cn_table_header_op_t);
 
     for (uint32_t i = 0; i < ops.count; i++) {
-        cn_status_t  status;
-
-        if ((items[i].on_response != 0) != on_response) {
-            continue;
-        }
-
-        /* the segment is pinned as long as the request lives, so values may be borrowed from it */
-        status = apply(request->service_block, &items[i], headers);
-
-        if (status != CN_OK) {
-            return status;
+        if (items[i].op == CN_HEADER_OP_REMOVE && (items[i].on_response != 0) == on_response) {
+            cn_headers_remove(headers, cn_block_bytes(request->service_block, items[i].name));
         }
     }
 
-    return CN_OK;
+    return apply_values(request, items, ops.count, on_response, headers);
 }
 
 
@@ -85,7 +136,7 @@ headers_request_headers(cn_request_t *request, const void *config, bool end)
     (void) end;
 
     if (apply_both(request, false, &request->head->headers) != CN_OK) {
-        return cn_request_reply(request, 500, CN_BYTES_NONE, 0, "out_of_memory");
+        return cn_request_reply(request, 500, CN_BYTES_NONE, 0, "header_value_failed");
     }
 
     return CN_NEXT;
@@ -99,11 +150,11 @@ headers_response_headers(cn_request_t *request, const void *config, bool end)
     (void) end;
 
     /*
-     * a response without one of its headers is better than none: the failure is memory, and it is
-     * logged where it is met
+     * a response without one of its headers is better than none: the failure is memory or a value
+     * that is too long, and the log tells
      */
     if (apply_both(request, true, &request->response->headers) != CN_OK) {
-        request->details = "out_of_memory";
+        request->details = "header_value_failed";
     }
 }
 
@@ -120,6 +171,7 @@ headers_verify(const cn_block_t *block, uint32_t config, const char **what)
 
 const cn_module_t  cn_headers_module = {
     .name = "headers",
+    .on_all_responses = true,
     .verify = headers_verify,
     .on_request_headers = headers_request_headers,
     .on_response_headers = headers_response_headers,

@@ -10,6 +10,7 @@
 
 #include "headers/headers_table.h"
 
+#include "base/header_format.h"
 #include "model/read.h"
 
 #define NAME_MAX_LEN   256
@@ -81,41 +82,47 @@ is_special(cn_bytes_t name)
 }
 
 
-/* "%%" is a percent sign, anything else with one is a command of Envoy's formatter. */
+/* "%%" is a percent sign; commands stay for the worker.  False: reported. */
 static bool
-plain_value(cn_read_t *read, cn_bytes_t value, cn_bytes_t *plain)
+read_value(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t value,
+    cn_header_op_t *op)
 {
-    uint8_t  *octets;
-    size_t    len = 0;
-
-    *plain = value;
-
-    if (cn_bytes_find_octet(value, '%') == SIZE_MAX) {
-        return true;
-    }
-
-    octets = cn_pool_octets(read->pool, value.len);
+    cn_bytes_t  command;
+    uint8_t    *octets = cn_pool_octets(read->pool, value.len);
 
     if (octets == NULL) {
         cn_read_no_memory(read);
+        return false;
+    }
+
+    switch (cn_format_check(value, octets, &op->value, &op->format, &command)) {
+
+    case CN_OK:
         return true;
+
+    case CN_ERR_UNSUPPORTED:
+        cn_read_error(read, node, field, "the command %%%.*s%% is not implemented",
+                      CN_BYTES_ARG(command));
+        return false;
+
+    default:
+        cn_read_error(read, node, field, "a percent sign is written %%%%, and a command "
+                      "%%NAME%%, %%NAME(argument)%% or %%NAME(argument):length%%");
+        return false;
     }
+}
 
-    for (size_t i = 0; i < value.len; i++) {
-        octets[len++] = value.ptr[i];
 
-        if (value.ptr[i] != '%') {
-            continue;
-        }
-
-        if (i + 1 == value.len || value.ptr[++i] != '%') {
-            return false;
-        }
-    }
-
-    *plain = cn_bytes(octets, len);
-
-    return true;
+/*
+ * To set the host is to rewrite the authority: the source makes that of the route when it finds the
+ * operation.
+ */
+static bool
+is_authority(const ops_t *ops, cn_header_op_kind_t kind, cn_bytes_t name)
+{
+    return kind == CN_HEADER_OP_SET && !ops->on_response
+           && (cn_bytes_equal_nocase(name, CN_BYTES("host"))
+               || cn_bytes_equal_nocase(name, CN_BYTES(":authority")));
 }
 
 
@@ -126,17 +133,19 @@ add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *f
     cn_read_t       *read = ops->read;
     cn_array_t      *list = kind == CN_HEADER_OP_SET ? &ops->set : kind == CN_HEADER_OP_ADD
         ? &ops->add : &ops->remove;
-    cn_bytes_t       plain;
+    cn_header_op_t   made = { .op = kind, .on_response = ops->on_response };
     uint8_t         *lower;
     cn_header_op_t  *slot;
 
-    if (is_special(name)) {
+    if (is_authority(ops, kind, name)) {
+        name = CN_BYTES(":authority");
+
+    } else if (is_special(name)) {
         cn_read_error(read, node, field, "a change of header %.*s is not implemented",
                       CN_BYTES_ARG(name));
         return;
-    }
 
-    if (!is_token(name)) {
+    } else if (!is_token(name)) {
         cn_read_error(read, node, field, "\"%.*s\" is no header name", CN_BYTES_ARG(name));
         return;
     }
@@ -147,8 +156,7 @@ add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *f
         return;
     }
 
-    if (!plain_value(read, value, &plain)) {
-        cn_read_error(read, node, field, "a command between percent signs is not implemented");
+    if (!read_value(read, node, field, value, &made)) {
         return;
     }
 
@@ -164,10 +172,8 @@ add_op(ops_t *ops, cn_header_op_kind_t kind, const cn_doc_t *node, const char *f
         lower[i] = cn_lower(name.ptr[i]);
     }
 
-    *slot = (cn_header_op_t) {
-        .op = kind, .on_response = ops->on_response, .name = cn_bytes(lower, name.len), .value
-            = plain,
-    };
+    made.name = cn_bytes(lower, name.len);
+    *slot = made;
 }
 
 

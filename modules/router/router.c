@@ -663,19 +663,16 @@ tell_timeout(cn_request_t *request)
 static cn_verdict_t
 router_request_headers(cn_request_t *request, const void *config, bool end)
 {
-    const cn_table_route_t  *route = request->route;
-    router_ctx_t            *ctx;
+    router_ctx_t  *ctx;
 
     (void) config;
 
-    if (route == NULL) {
+    if (request->route == NULL) {
         return cn_request_reply(request, 404, CN_BYTES_NONE, CN_FLAG(NR), "route_not_found");
     }
 
-    if (route->action == CN_ACTION_DIRECT_RESPONSE || request->destination == NULL) {
-        return cn_request_reply(request, route->direct_status != 0 ? route->direct_status : 500,
-                                cn_block_bytes(request->service_block, route->direct_body), 0,
-                                "direct_response");
+    if (cn_request_route_action(request) == CN_REPLIED) {
+        return CN_REPLIED;
     }
 
     ctx = cn_request_context(request, &cn_router_module);

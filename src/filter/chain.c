@@ -277,10 +277,12 @@ send_head(cn_request_t *request, cn_message_t *head, bool end)
     request->response = head;
     state->responding = true;
 
-    for (uint32_t i = state->next < count ? state->next : count; i > 0; i--) {
+    for (uint32_t i = count; i > 0; i--) {
         const cn_module_t  *module = cn_modules[filters[i - 1].module];
 
-        if (module->on_response_headers != NULL) {
+        if (module->on_response_headers != NULL
+            && (i <= state->next || module->on_all_responses))
+        {
             module->on_response_headers(request, filter_config(request, &filters[i - 1]), end);
         }
     }

@@ -21,6 +21,8 @@ struct cn_module_s {
     const char  *name;
     size_t       ctx_size;              /* bytes a request, zeroed; 0: none */
     bool         on_route;              /* packs per-route configurations too */
+    /* on_response_headers also of answers that a filter before it gave */
+    bool         on_all_responses;
 
     /*
      * Whether everything that config refers to lies in the block and is in range.  on_route as

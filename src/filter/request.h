@@ -127,6 +127,13 @@ cn_status_t cn_request_reply_header(cn_request_t *request, cn_bytes_t name,
  */
 void cn_request_refuse(cn_request_t *request, uint32_t flags, const char *details);
 
+/*
+ * For the filter that sends the request: the route's redirect or fixed answer (CN_REPLIED), else
+ * the authority and path that it wants upstream are put into the head (CN_NEXT).  Once a request;
+ * it has a route.
+ */
+cn_verdict_t cn_request_route_action(cn_request_t *request);
+
 /* ---- the terminal filter's side: modules/router ---------------------------------------------- */
 
 /* The upstream's answer goes back through the filters.  The head is the request pool's. */

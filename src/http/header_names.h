@@ -33,6 +33,7 @@
     X(USER_AGENT,               "user-agent")                            \
     X(X_ENVOY_DECORATOR_OPERATION,    "x-envoy-decorator-operation")     \
     X(X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, "x-envoy-expected-rq-timeout-ms")  \
+    X(X_ENVOY_ORIGINAL_HOST,    "x-envoy-original-host")                 \
     X(X_ENVOY_ORIGINAL_PATH,    "x-envoy-original-path")                 \
     X(X_ENVOY_OVERLOADED,       "x-envoy-overloaded")                    \
     X(X_ENVOY_UPSTREAM_SERVICE_TIME,  "x-envoy-upstream-service-time")   \

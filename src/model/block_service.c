@@ -67,6 +67,7 @@ add_header_ops(packer_t *packer, const cn_array_t *ops)
         cn_table_header_op_t   made = {
             .op = (uint8_t) op->op,
             .on_response = op->on_response,
+            .format = op->format,
             .name = cn_block_add_bytes(packer->builder, op->name),
             .value = cn_block_add_bytes(packer->builder, op->value),
         };
@@ -147,6 +148,7 @@ add_destinations(packer_t *packer, const cn_array_t *destinations, uint32_t *tot
             .cluster = cn_ids_find(packer->blocks->ids, CN_BLOCK_CLUSTER, destination->cluster),
             .weight = destination->weight,
             .cluster_name = cn_block_add_bytes(packer->builder, destination->cluster),
+            .host_rewrite = cn_block_add_bytes(packer->builder, destination->host_rewrite),
             .header_ops = add_header_ops(packer, &destination->header_ops),
             .filters = add_filters(packer, &destination->filters, true),
         };
@@ -211,6 +213,13 @@ pack_route(packer_t *packer, const cn_route_t *route)
     made.header_ops = add_header_ops(packer, &route->header_ops);
     made.filters = add_filters(packer, &route->filters, true);
     made.direct_body = cn_block_add_bytes(builder, route->direct_body);
+    made.rewrite.kind = (uint8_t) route->rewrite.kind;
+    made.rewrite.pattern = cn_block_add_bytes(builder, route->rewrite.pattern);
+    made.rewrite.value = cn_block_add_bytes(builder, route->rewrite.value);
+    made.host_rewrite = cn_block_add_bytes(builder, route->host_rewrite);
+    made.redirect.scheme = cn_block_add_bytes(builder, route->redirect.scheme);
+    made.redirect.host = cn_block_add_bytes(builder, route->redirect.host);
+    made.redirect.port = route->redirect.port;
     made.decorator = cn_block_add_bytes(builder, route->decorator);
     made.origin = cn_pack_origin(&route->origin, builder);
 

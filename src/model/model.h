@@ -42,6 +42,7 @@ typedef struct {
 typedef struct {
     cn_header_op_kind_t  op;
     bool                 on_response;
+    bool                 format;    /* value has commands (base/header_format.h) */
     cn_bytes_t           name;      /* lower case */
     cn_bytes_t           value;
 } cn_header_op_t;
@@ -56,9 +57,22 @@ typedef struct {
 typedef struct {
     cn_bytes_t  cluster;            /* a cluster's name; it need not exist */
     uint32_t    weight;
+    cn_bytes_t  host_rewrite;       /* where the route has none */
     cn_array_t  header_ops;         /* cn_header_op_t */
     cn_array_t  filters;            /* cn_filter_config_t */
 } cn_destination_t;
+
+typedef struct {
+    cn_path_rewrite_kind_t  kind;
+    cn_bytes_t              pattern;
+    cn_bytes_t              value;
+} cn_path_rewrite_t;
+
+typedef struct {
+    cn_bytes_t  scheme;
+    cn_bytes_t  host;
+    uint16_t    port;
+} cn_redirect_t;
 
 typedef struct {
     uint32_t    on;                 /* cn_retry_on_t bits */
@@ -79,8 +93,11 @@ typedef struct {
     cn_array_t            query;            /* cn_header_match_t */
     cn_route_action_t     action;
     cn_array_t            destinations;     /* cn_destination_t */
-    uint16_t              direct_status;
+    uint16_t              direct_status;    /* of a direct response or a redirect */
     cn_bytes_t            direct_body;
+    cn_path_rewrite_t     rewrite;          /* upstream, or in a redirect's location */
+    cn_bytes_t            host_rewrite;
+    cn_redirect_t         redirect;
     uint16_t              no_cluster_status;
     uint32_t              timeout_ms;
     uint32_t              max_grpc_timeout_ms;

@@ -205,7 +205,7 @@ print_header_ops(const cn_array_t *ops)
         cn_print_set(&object, "on", json_string(op->on_response ? "response" : "request"));
 
         if (op->op != CN_HEADER_OP_REMOVE) {
-            cn_print_set(&object, "value", cn_print_bytes(op->value));
+            cn_print_set(&object, op->format ? "format" : "value", cn_print_bytes(op->value));
         }
 
         cn_print_append(&list, object);
@@ -246,6 +246,7 @@ print_destinations(const cn_array_t *destinations)
 
         cn_print_set_bytes(&object, "cluster", destination->cluster);
         cn_print_set(&object, "weight", json_integer(destination->weight));
+        cn_print_set_bytes(&object, "host_rewrite", destination->host_rewrite);
         cn_print_set_list(&object, "headers", print_header_ops(&destination->header_ops));
         cn_print_set_list(&object, "filters", print_filters(&destination->filters));
         cn_print_append(&list, object);
@@ -328,6 +329,37 @@ print_path(const cn_route_t *route)
 }
 
 
+static void
+set_rewrite(json_t **object, const cn_path_rewrite_t *rewrite)
+{
+    static const char *const  names[] = { "none", "prefix", "regex", "path" };
+    json_t                   *made;
+
+    if (rewrite->kind == CN_REWRITE_NONE) {
+        return;
+    }
+
+    made = json_object();
+    cn_print_set(&made, names[rewrite->kind], cn_print_bytes(rewrite->value));
+    cn_print_set_bytes(&made, "pattern", rewrite->pattern);
+    cn_print_set(object, "rewrite", made);
+}
+
+
+static json_t *
+print_redirect(const cn_route_t *route)
+{
+    json_t  *object = json_object();
+
+    cn_print_set(&object, "status", json_integer(route->direct_status));
+    cn_print_set_bytes(&object, "scheme", route->redirect.scheme);
+    cn_print_set_bytes(&object, "host", route->redirect.host);
+    cn_print_set_u64(&object, "port", route->redirect.port);
+
+    return object;
+}
+
+
 static json_t *
 print_route(const cn_route_t *route)
 {
@@ -347,6 +379,14 @@ print_route(const cn_route_t *route)
         return object;
     }
 
+    set_rewrite(&object, &route->rewrite);
+
+    if (route->action == CN_ACTION_REDIRECT) {
+        cn_print_set(&object, "redirect", print_redirect(route));
+        return object;
+    }
+
+    cn_print_set_bytes(&object, "host_rewrite", route->host_rewrite);
     cn_print_set(&object, "destinations", print_destinations(&route->destinations));
     cn_print_set(&object, "no_cluster_status", json_integer(route->no_cluster_status));
     cn_print_set_u64(&object, "timeout_ms", route->timeout_ms);

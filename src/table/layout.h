@@ -50,7 +50,8 @@ typedef enum {
 typedef struct {
     uint8_t         op;
     uint8_t         on_response;
-    uint8_t         reserved[6];
+    uint8_t         format;             /* value has commands (base/header_format.h) */
+    uint8_t         reserved[5];
     cn_rel_bytes_t  name;
     cn_rel_bytes_t  value;
 } cn_table_header_op_t;
@@ -78,11 +79,35 @@ typedef enum {
     CN_PATH_MATCH_REGEX = 5,
 } cn_path_match_kind_t;
 
+/* What becomes of the path on its way upstream, or in a redirect's location. */
+typedef enum {
+    CN_REWRITE_NONE = 0,
+    CN_REWRITE_PREFIX = 1,              /* the part that the route's path matched */
+    CN_REWRITE_REGEX = 2,               /* each find of pattern in the path without its query */
+    CN_REWRITE_PATH = 3,                /* all of it, its own query outdoes the request's */
+} cn_path_rewrite_kind_t;
+
+typedef struct {
+    uint8_t         kind;               /* cn_path_rewrite_kind_t */
+    uint8_t         reserved[7];
+    cn_rel_bytes_t  pattern;            /* of CN_REWRITE_REGEX */
+    cn_rel_bytes_t  value;              /* begins with a slash, but for a pattern's */
+} cn_table_path_rewrite_t;
+
+/* Where a redirect leads; what is not set stays as it was asked for. */
+typedef struct {
+    cn_rel_bytes_t  scheme;
+    cn_rel_bytes_t  host;               /* may have a port */
+    uint16_t        port;               /* 0: not set */
+    uint8_t         reserved[6];
+} cn_table_redirect_t;
+
 typedef struct {
     uint32_t        cluster;            /* id of a CN_BLOCK_CLUSTER; 0: the name has no cluster */
     uint32_t        weight;
     /* for the log and for explain, also when there is no cluster */
     cn_rel_bytes_t  cluster_name;
+    cn_rel_bytes_t  host_rewrite;       /* where the route itself has none */
     cn_rel_array_t  header_ops;         /* cn_table_header_op_t, of this destination */
     cn_rel_array_t  filters;            /* cn_table_filter_t: per-destination configuration */
 } cn_table_destination_t;
@@ -118,7 +143,7 @@ typedef struct {
     uint8_t                  path_ignore_case;
     uint8_t                  action;            /* cn_route_action_t */
     uint8_t                  reserved;
-    uint16_t                 direct_status;     /* of a direct response */
+    uint16_t                 direct_status;     /* of a direct response or a redirect */
     /* when a destination has no cluster: 503, or 500 for HTTPRoute */
     uint16_t                 no_cluster_status;
     cn_rel_bytes_t           path;
@@ -134,6 +159,9 @@ typedef struct {
     cn_rel_array_t           header_ops;        /* cn_table_header_op_t, after the destination's */
     cn_rel_array_t           filters;           /* cn_table_filter_t: per-route configuration */
     cn_rel_bytes_t           direct_body;
+    cn_table_path_rewrite_t  rewrite;
+    cn_rel_bytes_t           host_rewrite;      /* none: the authority stays */
+    cn_table_redirect_t      redirect;
     cn_rel_bytes_t           decorator;         /* "reviews.default.svc.cluster.local:9080/x*" */
     cn_table_origin_t        origin;
 } cn_table_route_t;

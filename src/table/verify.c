@@ -159,7 +159,8 @@ header_ops_ok(walk_t *walk, cn_rel_array_t ref)
             return wrong(walk, "an unknown header operation");
         }
 
-        if (!flag_ok(walk, items[i].on_response) || !string_ok(walk, items[i].value)
+        if (!flag_ok(walk, items[i].on_response) || !flag_ok(walk, items[i].format)
+            || !string_ok(walk, items[i].value)
             || !name_ok(walk, items[i].name, "a header operation without a name"))
         {
             return false;
@@ -231,8 +232,8 @@ destinations_ok(walk_t *walk, const cn_table_route_t *route)
     }
 
     for (uint32_t i = 0; i < route->destinations.count; i++) {
-        if (!string_ok(walk, items[i].cluster_name) || !header_ops_ok(walk, items[i].header_ops)
-            || !filters_ok(walk, items[i].filters))
+        if (!string_ok(walk, items[i].cluster_name) || !string_ok(walk, items[i].host_rewrite)
+            || !header_ops_ok(walk, items[i].header_ops) || !filters_ok(walk, items[i].filters))
         {
             return false;
         }
@@ -297,11 +298,17 @@ static bool
 route_ok(walk_t *walk, const cn_table_route_t *route)
 {
     const cn_rel_bytes_t  strings[] = {
-        route->name, route->path, route->direct_body, route->decorator,
+        route->name, route->path, route->direct_body, route->decorator, route->host_rewrite,
+        route->rewrite.pattern, route->rewrite.value, route->redirect.scheme,
+        route->redirect.host,
     };
 
     if (route->path_kind < CN_PATH_MATCH_ANY || route->path_kind > CN_PATH_MATCH_REGEX) {
         return wrong(walk, "an unknown kind of path match");
+    }
+
+    if (route->rewrite.kind > CN_REWRITE_PATH) {
+        return wrong(walk, "an unknown kind of path rewrite");
     }
 
     return flag_ok(walk, route->path_ignore_case)

@@ -93,6 +93,7 @@ read_route(const cn_block_t *block, const cn_table_route_t *route)
 
     for (uint32_t i = 0; i < route->destinations.count; i++) {
         read_string(block, destinations[i].cluster_name);
+        read_string(block, destinations[i].host_rewrite);
         read_ops(block, destinations[i].header_ops);
         read_filters(block, destinations[i].filters);
     }
@@ -100,6 +101,11 @@ read_route(const cn_block_t *block, const cn_table_route_t *route)
     read_string(block, route->name);
     read_string(block, route->path);
     read_string(block, route->direct_body);
+    read_string(block, route->host_rewrite);
+    read_string(block, route->rewrite.pattern);
+    read_string(block, route->rewrite.value);
+    read_string(block, route->redirect.scheme);
+    read_string(block, route->redirect.host);
     read_string(block, route->decorator);
     read_string(block, route->origin.file);
     read_string(block, route->origin.resource);

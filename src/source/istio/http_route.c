@@ -151,9 +151,38 @@ read_match(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *
 /* ---- filters and backends -------------------------------------------------------------------- */
 
 
+/* False: it is a filter of another kind.  A backend has none of these: actions is NULL. */
+static bool
+read_action_filter(cn_read_t *read, cn_doc_t *item, const char *field, cn_bytes_t type,
+    cn_rule_actions_t *actions)
+{
+    bool  redirect = cn_bytes_equal(type, CN_BYTES("RequestRedirect"));
+    bool  rewrite = cn_bytes_equal(type, CN_BYTES("URLRewrite"));
+
+    if (actions == NULL || (!redirect && !rewrite)) {
+        return false;
+    }
+
+    if (actions->redirect_status != 0 || actions->rewrite.kind != CN_REWRITE_NONE
+        || actions->host_rewrite.len > 0)
+    {
+        cn_read_error(read, item, field, "a rule has one RequestRedirect or URLRewrite");
+    }
+
+    if (redirect) {
+        cn_rule_read_request_redirect(read, item, field, actions);
+
+    } else {
+        cn_rule_read_url_rewrite(read, item, field, actions);
+    }
+
+    return true;
+}
+
+
 static void
 read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_array_t *filters,
-    cn_array_t *ops)
+    cn_array_t *ops, cn_rule_actions_t *actions)
 {
     cn_read_t  *read = reader->read;
     cn_doc_t   *list = cn_read_sequence(read, parent, "filters", field);
@@ -166,6 +195,10 @@ read_filters(const reader_t *reader, cn_doc_t *parent, const char *field, cn_arr
 
         if (!cn_read_is_mapping(read, item, path)
             || !cn_read_need_string(read, item, "type", path, &type)) {
+            continue;
+        }
+
+        if (read_action_filter(read, item, path, type, actions)) {
             continue;
         }
 
@@ -202,13 +235,55 @@ resolve(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_desti
 }
 
 
+/*
+ * Whom a backend names.  What cannot be one (another kind, or of another namespace, which nothing
+ * grants) has no service: no cluster is called so, and its share is answered 500.
+ */
+static void
+read_target(const reader_t *reader, cn_doc_t *item, const char *field,
+    cn_rule_destination_t *made)
+{
+    cn_read_t   *read = reader->read;
+    cn_bytes_t   name_space = reader->name_space;
+    uint64_t     number = 0;
+    bool         service = is_service(read, item, field, "", "Service");
+
+    if (cn_read_u64(read, item, "port", field, 1, 65535, &number)) {
+        made->port = (uint16_t) number;
+
+    } else if (service && cn_doc_get(item, "port") == NULL) {
+        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "is missing");
+    }
+
+    (void) cn_read_string(read, item, "namespace", field, &name_space);
+
+    if (!cn_read_need_string(read, item, "name", field, &made->host)) {
+        return;
+    }
+
+    if (!service) {
+        cn_read_warn(read, item, cn_read_path(read, "%s.kind", field),
+                     "a backend other than a Service is not implemented: its share is answered "
+                     "500");
+        made->host = CN_BYTES_NONE;
+
+    } else if (!cn_bytes_equal(name_space, reader->name_space)) {
+        cn_read_warn(read, item, cn_read_path(read, "%s.namespace", field),
+                     "a backend of another namespace is not implemented: its share is answered "
+                     "500");
+        made->host = CN_BYTES_NONE;
+
+    } else {
+        resolve(reader, item, field, made);
+    }
+}
+
+
 static void
 read_backend(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t *rule)
 {
     cn_read_t              *read = reader->read;
     cn_rule_destination_t   made;
-    cn_bytes_t              name_space = reader->name_space;
-    uint64_t                number = 0;
     uint64_t                weight = 1;
 
     if (!cn_read_is_mapping(read, item, field)) {
@@ -216,32 +291,11 @@ read_backend(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_
     }
 
     cn_rule_destination_init(&made, read);
-
-    if (!is_service(read, item, field, "", "Service")) {
-        cn_read_error(read, item, cn_read_path(read, "%s.kind", field),
-                      "a backend other than a Service is not implemented");
-    }
-
-    if (cn_read_string(read, item, "namespace", field, &name_space)
-        && !cn_bytes_equal(name_space, reader->name_space)) {
-        cn_read_error(read, item, cn_read_path(read, "%s.namespace", field),
-                      "a backend of another namespace is not implemented");
-    }
-
-    if (cn_read_u64(read, item, "port", field, 1, 65535, &number)) {
-        made.port = (uint16_t) number;
-
-    } else if (cn_doc_get(item, "port") == NULL) {
-        cn_read_error(read, item, cn_read_path(read, "%s.port", field), "is missing");
-    }
-
-    if (cn_read_need_string(read, item, "name", field, &made.host)) {
-        resolve(reader, item, field, &made);
-    }
-
+    read_target(reader, item, field, &made);
     (void) cn_read_u64(read, item, "weight", field, 0, WEIGHT_MAX, &weight);
     made.weight = (uint32_t) weight;
-    read_filters(reader, item, field, &made.filters, &made.header_ops);
+    read_filters(reader, item, field, &made.filters, &made.header_ops, NULL);
+    made.host_rewrite = cn_rule_take_authority(&made.header_ops);
 
     if (made.weight > 0) {
         cn_rule_add(read, &rule->destinations, &made);
@@ -261,6 +315,20 @@ read_timeouts(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rul
 
     (void) cn_read_duration_ms(read, timeouts, "request", path, &rule->timeout_ms);
     cn_read_unsupported(read, timeouts, path, unsupported);
+}
+
+
+static void
+read_rule_filters(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    cn_bytes_t  authority;
+
+    read_filters(reader, item, field, &rule->filters, &rule->header_ops, &rule->actions);
+    authority = cn_rule_take_authority(&rule->header_ops);
+
+    if (rule->actions.host_rewrite.len == 0) {
+        rule->actions.host_rewrite = authority;
+    }
 }
 
 
@@ -289,7 +357,7 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
 
     matches = cn_read_sequence(read, item, "matches", field);
     backends = cn_read_sequence(read, item, "backendRefs", field);
-    read_filters(reader, item, field, &rule.filters, &rule.header_ops);
+    read_rule_filters(reader, item, field, &rule);
     read_timeouts(read, item, field, &rule);
     cn_read_unsupported(read, item, field, unsupported);
 
@@ -298,8 +366,13 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
                      &rule);
     }
 
-    if (rule.destinations.count == 0) {
+    if (rule.destinations.count == 0 && rule.actions.redirect_status == 0) {
         rule.direct_status = 500;           /* Gateway API: nobody to answer */
+    }
+
+    if (rule.actions.redirect_status != 0 && backends != NULL && backends->count > 0) {
+        cn_read_error(read, backends, cn_read_path(read, "%s.backendRefs", field),
+                      "a rule that redirects has no backends");
     }
 
     if (matches == NULL || matches->count == 0) {
@@ -315,6 +388,14 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
 
         one.matches = CN_ARRAY_INIT(read->pool, cn_rule_match_t);
         read_match(read, node, cn_read_path(read, "%s.matches[%zu]", field, index++), &match);
+
+        if (rule.actions.replace_prefix && match.path_kind != CN_PATH_MATCH_PREFIX
+            && match.path_kind != CN_PATH_MATCH_SEPARATED_PREFIX)
+        {
+            cn_read_error(read, node, cn_read_path(read, "%s.matches[%zu].path", field, index - 1),
+                          "ReplacePrefixMatch needs a path of type PathPrefix");
+        }
+
         cn_rule_add(read, &one.matches, &match);
         cn_rule_add(read, rules, &one);
     }
@@ -324,15 +405,40 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
 /* ---- the resource ---------------------------------------------------------------------------- */
 
 
+/* sectionName is a port's name; with a port both must be of the same one.  False: reported. */
+static bool
+read_section(cn_read_t *read, cn_doc_t *item, const char *field,
+    const cn_kube_service_t *service, uint64_t *port)
+{
+    cn_bytes_t  section = CN_BYTES_NONE;
+
+    if (!cn_read_string(read, item, "sectionName", field, &section) || section.len == 0) {
+        return true;
+    }
+
+    CN_ARRAY_EACH(&service->ports, const cn_kube_port_t, known) {
+        if (cn_bytes_equal(known->name, section) && (*port == 0 || *port == known->port)) {
+            *port = known->port;
+            return true;
+        }
+    }
+
+    cn_read_error(read, cn_doc_get(item, "sectionName"),
+                  cn_read_path(read, "%s.sectionName", field),
+                  "service %.*s has no such port of the name %.*s", CN_BYTES_ARG(service->host),
+                  CN_BYTES_ARG(section));
+    return false;
+}
+
+
 static void
 read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_set_t *set)
 {
-    static const char *const  unsupported[] = { "sectionName", NULL };
-    cn_read_t                *read = reader->read;
-    cn_bytes_t                name = CN_BYTES_NONE;
-    cn_bytes_t                name_space = reader->name_space;
-    cn_kube_service_t        *service;
-    uint64_t                  port = 0;
+    cn_read_t          *read = reader->read;
+    cn_bytes_t          name = CN_BYTES_NONE;
+    cn_bytes_t          name_space = reader->name_space;
+    cn_kube_service_t  *service;
+    uint64_t            port = 0;
 
     if (!cn_read_is_mapping(read, item, field)) {
         return;
@@ -345,7 +451,6 @@ read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_s
         return;
     }
 
-    cn_read_unsupported(read, item, field, unsupported);
     (void) cn_read_u64(read, item, "port", field, 1, 65535, &port);
 
     if (cn_read_string(read, item, "namespace", field, &name_space)
@@ -375,6 +480,10 @@ read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_s
         return;
     }
 
+    if (!read_section(read, item, field, service, &port)) {
+        return;
+    }
+
     cn_rule_set_serve(read, set, service, (uint16_t) port);
 }
 
@@ -382,7 +491,8 @@ read_parent(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_s
 void
 cn_istio_read_http_route(cn_istio_t *istio, cn_read_t *read, const cn_resource_t *resource)
 {
-    static const char *const  unsupported[] = { "hostnames", "useDefaultGateways", NULL };
+    static const char *const  unsupported[] = { "useDefaultGateways", NULL };
+    cn_doc_t                 *hostnames = cn_doc_get(resource->spec, "hostnames");
     reader_t                  reader = { .istio = istio, .read = read,
         .name_space = resource->name_space };
     cn_rule_set_t            *set = cn_rule_set_new(read, resource);
@@ -417,6 +527,12 @@ cn_istio_read_http_route(cn_istio_t *istio, cn_read_t *read, const cn_resource_t
     CN_DOC_EACH(rules, item) {
         read_rule(&reader, item, cn_read_path(read, "spec.rules[%zu]", index), index, &set->rules);
         index++;
+    }
+
+    if (hostnames != NULL) {
+        cn_doc_use_all(hostnames);
+        cn_read_warn(read, hostnames, "spec.hostnames",
+                     "of a Service's routes they say nothing: requests of all hosts match");
     }
 
     cn_read_unsupported(read, resource->spec, "spec", unsupported);

@@ -181,9 +181,23 @@ typedef struct {
     cn_bytes_t          subset;
     uint16_t            port;               /* 0: the service's only one, or the chain's */
     uint32_t            weight;
+    cn_bytes_t          host_rewrite;
     cn_array_t          header_ops;         /* cn_header_op_t */
     cn_array_t          filters;            /* cn_filter_config_t */
 } cn_rule_destination_t;
+
+/* What a rule does to a path and an authority, or answers by itself. */
+typedef struct {
+    cn_bytes_t          host_rewrite;
+    cn_path_rewrite_t   rewrite;            /* of a redirect: of its location */
+    /* of Gateway API: the rewrite's value replaces the prefix that a match names */
+    bool                replace_prefix;
+    cn_redirect_t       redirect;
+    bool                port_of_request;    /* the redirect's port is the chain's */
+    uint16_t            redirect_status;    /* not 0: a redirect */
+    bool                direct;             /* a direct response; direct_status is the rule's */
+    cn_bytes_t          direct_body;
+} cn_rule_actions_t;
 
 /* http[] of a VirtualService or rules[] of an HTTPRoute. */
 typedef struct {
@@ -192,6 +206,8 @@ typedef struct {
     cn_array_t   destinations;              /* cn_rule_destination_t */
     cn_array_t   header_ops;                /* cn_header_op_t */
     cn_array_t   filters;                   /* cn_filter_config_t */
+    cn_rule_actions_t  actions;             /* redirect, rewrite, direct response */
+    bool         weighted;                  /* several were said, though some have no weight */
     uint32_t     timeout_ms;
     bool         has_retry;
     cn_retry_t   retry;

@@ -76,6 +76,13 @@ append_all(cn_array_t *to, const cn_array_t *from)
 }
 
 
+static bool
+is_only(const cn_rule_t *rule)
+{
+    return rule->destinations.count == 1 && !rule->weighted;
+}
+
+
 static cn_status_t
 add_destination(const builder_t *builder, const cn_rule_destination_t *from, bool only,
     cn_route_t *route)
@@ -92,6 +99,7 @@ add_destination(const builder_t *builder, const cn_rule_destination_t *from, boo
                                          destination_port(builder, from), "http", from->subset,
                                          from->host),
         .weight = only ? 1 : from->weight,
+        .host_rewrite = only ? CN_BYTES_NONE : from->host_rewrite,
         .header_ops = CN_ARRAY_INIT(pool, cn_header_op_t),
         .filters = CN_ARRAY_INIT(pool, cn_filter_config_t),
     };
@@ -101,6 +109,10 @@ add_destination(const builder_t *builder, const cn_rule_destination_t *from, boo
     }
 
     /* the only destination's part is the route's own (istiod has no weighted cluster for it) */
+    if (only && route->host_rewrite.len == 0) {
+        route->host_rewrite = from->host_rewrite;
+    }
+
     if (append_all(only ? &route->header_ops : &made->header_ops, &from->header_ops) != CN_OK) {
         return CN_ERR_MEMORY;
     }
@@ -114,7 +126,7 @@ static cn_status_t
 set_decorator(const builder_t *builder, const cn_rule_t *rule, cn_route_t *route)
 {
     const cn_rule_destination_t  *first = rule->destinations.items;
-    bool                          only = rule->destinations.count == 1 && rule->direct_status == 0;
+    bool                          only = is_only(rule) && rule->direct_status == 0;
     cn_bytes_t                    host = only ? first->host : builder->set_name;
     uint16_t                      port = only ? destination_port(builder, first)
         : builder->port->port;
@@ -127,6 +139,10 @@ set_decorator(const builder_t *builder, const cn_rule_t *rule, cn_route_t *route
 
     } else if (route->path_kind == CN_PATH_MATCH_PREFIX) {
         path = route->path;
+
+    } else if (route->path_kind == CN_PATH_MATCH_REGEX) {
+        path = route->path;
+        star = "";
     }
 
     route->decorator = cn_bytes_str(cn_pool_printf(builder->istio->pool, "%.*s:%u%.*s%s",
@@ -173,7 +189,7 @@ fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_
     cn_route_t *route)
 {
     cn_status_t  status;
-    bool         only = rule->destinations.count == 1;
+    bool         only = is_only(rule);
 
     cn_route_defaults(route, builder->istio->pool);
     route->origin = rule->origin;
@@ -189,12 +205,11 @@ fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_
         set_match(match, route);
     }
 
-    if (rule->direct_status != 0) {
-        route->action = CN_ACTION_DIRECT_RESPONSE;
-        route->direct_status = rule->direct_status;
-    }
+    status = cn_rule_set_actions(rule, builder->port->port, builder->istio->pool, route);
 
-    status = set_name(builder, rule, match, route);
+    if (status == CN_OK) {
+        status = set_name(builder, rule, match, route);
+    }
 
     if (status == CN_OK) {
         status = append_all(&route->header_ops, &rule->header_ops);

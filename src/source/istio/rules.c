@@ -203,6 +203,27 @@ cn_rule_module_field(cn_istio_t *istio, cn_read_t *read, const char *name, bool 
 }
 
 
+cn_bytes_t
+cn_rule_take_authority(cn_array_t *ops)
+{
+    cn_header_op_t  *items = ops->items;
+    cn_bytes_t       host = CN_BYTES_NONE;
+    size_t           kept = 0;
+
+    for (size_t i = 0; i < ops->count; i++) {
+        if (cn_bytes_equal(items[i].name, CN_BYTES(":authority"))) {
+            host = items[i].value;
+
+        } else {
+            items[kept++] = items[i];
+        }
+    }
+
+    ops->count = kept;
+    return host;
+}
+
+
 int
 cn_rule_set_compare(const void *a, const void *b)
 {

@@ -37,6 +37,32 @@ bool cn_rule_module_field(cn_istio_t *istio, cn_read_t *read, const char *name, 
     cn_doc_t *node,
     const char *field, cn_array_t *filters, cn_array_t *ops);
 
+/*
+ * `redirect`, `rewrite` and `directResponse` of a VirtualService's http[], RequestRedirect and
+ * URLRewrite of a rule's filters; what is wrong is reported.  (actions.c)
+ */
+void cn_rule_read_redirect(cn_read_t *read, cn_doc_t *parent, const char *parent_field,
+    cn_rule_actions_t *actions);
+void cn_rule_read_rewrite(cn_read_t *read, cn_doc_t *parent, const char *parent_field,
+    cn_rule_actions_t *actions);
+void cn_rule_read_direct(cn_read_t *read, cn_doc_t *parent, const char *parent_field,
+    cn_rule_t *rule);
+void cn_rule_read_request_redirect(cn_read_t *read, cn_doc_t *filter, const char *filter_field,
+    cn_rule_actions_t *actions);
+void cn_rule_read_url_rewrite(cn_read_t *read, cn_doc_t *filter, const char *filter_field,
+    cn_rule_actions_t *actions);
+
+/* Whether host may be an authority; if not, reported. */
+bool cn_rule_check_host(cn_read_t *read, const cn_doc_t *node, const char *field,
+    cn_bytes_t host);
+
+/* What a rule does, on the route of one of its matches (route->path is set) on a port. */
+cn_status_t cn_rule_set_actions(const cn_rule_t *rule, uint16_t port, cn_pool_t *pool,
+    cn_route_t *route) CN_MUST_USE;
+
+/* Takes a set of ":authority" out of ops: the last one's value, none when there is none. */
+cn_bytes_t cn_rule_take_authority(cn_array_t *ops);
+
 /* Sorts sets by age, then name and namespace: the older wins. */
 int cn_rule_set_compare(const void *a, const void *b);
 

@@ -326,6 +326,8 @@ read_route(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t 
         return;
     }
 
+    rule->weighted = route->count > 1;
+
     CN_DOC_EACH(route, node) {
         const char             *path = cn_read_path(read, "%s.route[%zu]", field, index++);
         cn_rule_destination_t   made;
@@ -340,6 +342,7 @@ read_route(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t 
         read_module_field(reader, node, "headers", path, &made.filters, &made.header_ops);
         (void) cn_read_u64(read, node, "weight", path, 0, WEIGHT_MAX, &weight);
         total += weight;
+        made.host_rewrite = cn_rule_take_authority(&made.header_ops);
         made.weight = route->count == 1 ? 1 : (uint32_t) weight;
 
         if (made.weight > 0) {
@@ -427,13 +430,48 @@ read_retries(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rule
 }
 
 
+/* A rule leads to destinations, elsewhere, or answers by itself: one of the three. */
+static void
+read_actions(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    cn_read_t   *read = reader->read;
+    cn_bytes_t   authority = cn_rule_take_authority(&rule->header_ops);
+    bool         routes = cn_doc_get(item, "route") != NULL;
+    bool         rewrites = cn_doc_get(item, "rewrite") != NULL;
+
+    cn_rule_read_redirect(read, item, field, &rule->actions);
+    cn_rule_read_direct(read, item, field, rule);
+
+    bool  redirects = rule->actions.redirect_status != 0;
+
+    if (redirects + rule->actions.direct + routes > 1
+        || (rewrites && (redirects || rule->actions.direct)))
+    {
+        cn_read_error(read, item, field, "redirect, directResponse, and route with rewrite do "
+                      "not go together");
+    }
+
+    if (redirects || rule->actions.direct) {
+        cn_doc_use_all(cn_doc_get(item, "route"));
+        cn_doc_use_all(cn_doc_get(item, "rewrite"));
+
+    } else {
+        read_route(reader, item, field, rule);
+        cn_rule_read_rewrite(read, item, field, &rule->actions);
+    }
+
+    if (rule->actions.host_rewrite.len == 0) {
+        rule->actions.host_rewrite = authority;
+    }
+}
+
+
 static void
 read_http(const reader_t *reader, cn_doc_t *item, const char *field, cn_array_t *rules)
 {
     static const char *const  unsupported[] = {
-        "redirect", "directResponse", "delegate", "rewrite", "mirror", "mirrorPercent",
-            "mirror_percent",
-        "mirrorPercentage", "mirrors", "corsPolicy", NULL
+        "delegate", "mirror", "mirrorPercent", "mirror_percent", "mirrorPercentage", "mirrors",
+        "corsPolicy", NULL
     };
     cn_read_t                *read = reader->read;
     cn_doc_t                 *matches;
@@ -459,7 +497,7 @@ read_http(const reader_t *reader, cn_doc_t *item, const char *field, cn_array_t 
     cn_read_unsupported(read, item, field, unsupported);
     read_module_field(reader, item, "headers", field, &rule.filters, &rule.header_ops);
     read_module_field(reader, item, "fault", field, &rule.filters, &rule.header_ops);
-    read_route(reader, item, field, &rule);
+    read_actions(reader, item, field, &rule);
     read_retries(read, item, field, &rule);
     (void) cn_read_duration_ms(read, item, "timeout", field, &rule.timeout_ms);
 

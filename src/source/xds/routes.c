@@ -4,8 +4,11 @@
 
 #include "source/xds/xds.h"
 
+#include "base/header_format.h"
+
 #define PREVIOUS_HOSTS  CN_XDS_TYPE("envoy.extensions.retry.host.previous_hosts.v3." \
                                     "PreviousHostsPredicate")
+#define DIRECT_BODY_MAX  (1024 * 1024)
 
 
 /* ---- matches ---- */
@@ -181,30 +184,28 @@ read_match(cn_xds_t *xds, const Cairn__RouteMatch *message, cn_route_t *route)
 
 /* ---- header operations ---- */
 
-/* "%%" is a percent sign, anything else with one is a command. */
-static cn_bytes_t
-plain_value(cn_xds_t *xds, cn_bytes_t value)
+/* "%%" is a percent sign; commands stay for the worker. */
+static void
+read_value(cn_xds_t *xds, cn_bytes_t value, cn_header_op_t *op)
 {
-    uint8_t  *octets;
-    size_t    len = 0;
+    cn_bytes_t   command;
+    uint8_t     *octets = cn_pool_octets(xds->pool, value.len);
+    cn_status_t  status;
 
-    if (cn_bytes_find_octet(value, '%') == SIZE_MAX) {
-        return value;
+    if (octets == NULL) {
+        cn_read_no_memory(&xds->read);
+        return;
     }
 
-    octets = cn_pool_octets(xds->pool, value.len);
+    status = cn_format_check(value, octets, &op->value, &op->format, &command);
 
-    for (size_t i = 0; octets != NULL && i < value.len; i++) {
-        octets[len++] = value.ptr[i];
+    if (status == CN_ERR_UNSUPPORTED) {
+        cn_read_error(&xds->read, NULL, "headers_to_add", "the command %%%.*s%% is not implemented",
+                      CN_BYTES_ARG(command));
 
-        if (value.ptr[i] == '%' && (i + 1 == value.len || value.ptr[++i] != '%')) {
-            cn_read_error(&xds->read, NULL, "headers_to_add",
-                          "a command between percent signs is not implemented");
-            break;
-        }
+    } else if (status != CN_OK) {
+        cn_read_error(&xds->read, NULL, "headers_to_add", "a command is malformed");
     }
-
-    return cn_bytes(octets, len);
 }
 
 
@@ -232,7 +233,7 @@ read_additions(cn_xds_t *xds, Cairn__HeaderValueOption *const *items, size_t cou
         op->op = action == 0 ? CN_HEADER_OP_ADD : CN_HEADER_OP_SET;
         op->on_response = on_response;
         op->name = lower(xds, cn_decoded(items[i]->header->key));
-        op->value = plain_value(xds, cn_decoded(items[i]->header->value));
+        read_value(xds, cn_decoded(items[i]->header->value), op);
 
         if (op->name.len == 0 || op->name.ptr[0] == ':'
             || cn_bytes_equal(op->name, CN_BYTES("host")))
@@ -418,6 +419,8 @@ read_weighted(cn_xds_t *xds, const Cairn__WeightedCluster *weighted, cn_route_t 
             return;
         }
 
+        made->host_rewrite = cn_decoded(item->host_rewrite_literal);
+
         read_removals(xds, item->request_headers_to_remove, item->n_request_headers_to_remove,
                       false, &made->header_ops);
         read_additions(xds, item->request_headers_to_add, item->n_request_headers_to_add, false,
@@ -429,6 +432,102 @@ read_weighted(cn_xds_t *xds, const Cairn__WeightedCluster *weighted, cn_route_t 
         order_ops(xds, &made->header_ops);
         read_filters(xds, item->typed_per_filter_config, item->n_typed_per_filter_config,
                      &made->filters);
+    }
+}
+
+
+/* What is sent on or told to a client must be a path. */
+static void
+check_path(cn_xds_t *xds, const char *field, cn_bytes_t path)
+{
+    bool  fine = path.len > 0 && path.ptr[0] == '/';
+
+    for (size_t i = 0; i < path.len; i++) {
+        fine = fine && path.ptr[i] > 0x20 && path.ptr[i] < 0x7f && path.ptr[i] != '#';
+    }
+
+    if (!fine) {
+        cn_read_error(&xds->read, NULL, field, "is no path");
+    }
+}
+
+
+static void
+read_rewrite(cn_xds_t *xds, const Cairn__RouteAction *action, cn_route_t *route)
+{
+    const Cairn__RegexMatchAndSubstitute  *regex = action->regex_rewrite;
+
+    route->host_rewrite = cn_decoded(action->host_rewrite_literal);
+
+    if (action->prefix_rewrite.len > 0) {
+        route->rewrite.kind = CN_REWRITE_PREFIX;
+        route->rewrite.value = cn_decoded(action->prefix_rewrite);
+        check_path(xds, "route.prefix_rewrite", route->rewrite.value);
+    }
+
+    if (regex == NULL) {
+        return;
+    }
+
+    if (regex->pattern == NULL || action->prefix_rewrite.len > 0) {
+        cn_read_error(&xds->read, NULL, "route.regex_rewrite",
+                      "has no pattern, or prefix_rewrite is there too");
+        return;
+    }
+
+    route->rewrite.kind = CN_REWRITE_REGEX;
+    route->rewrite.pattern = cn_decoded(regex->pattern->regex);
+    route->rewrite.value = cn_decoded(regex->substitution);
+    (void) cn_read_regex_rewrite(&xds->read, NULL, "route.regex_rewrite", route->rewrite.pattern,
+                                 route->rewrite.value);
+}
+
+
+static void
+read_redirect(cn_xds_t *xds, const Cairn__RedirectAction *redirect, cn_route_t *route)
+{
+    static const uint16_t  codes[] = { 301, 302, 303, 307, 308 };
+    int32_t                code = redirect->has_response_code ? redirect->response_code : 0;
+
+    route->action = CN_ACTION_REDIRECT;
+
+    if (code < 0 || code >= (int32_t) CN_COUNT_OF(codes)
+        || (redirect->has_port_redirect && redirect->port_redirect > UINT16_MAX))
+    {
+        cn_read_error(&xds->read, NULL, "redirect",
+                      "response_code or port_redirect is out of range");
+        return;
+    }
+
+    route->direct_status = codes[code];
+    route->redirect.host = cn_decoded(redirect->host_redirect);
+    route->redirect.port = (uint16_t) (redirect->has_port_redirect ? redirect->port_redirect : 0);
+
+    if (redirect->scheme_rewrite_specifier_case
+        == CAIRN__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT)
+    {
+        route->redirect.scheme = cn_decoded(redirect->scheme_redirect);
+    }
+
+    if (redirect->path_rewrite_specifier_case
+        == CAIRN__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REDIRECT
+        && redirect->path_redirect.len > 0)
+    {
+        route->rewrite.kind = CN_REWRITE_PATH;
+        route->rewrite.value = cn_decoded(redirect->path_redirect);
+
+    } else if (redirect->path_rewrite_specifier_case
+               == CAIRN__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PREFIX_REWRITE)
+    {
+        route->rewrite.kind = CN_REWRITE_PREFIX;
+        route->rewrite.value = cn_decoded(redirect->prefix_rewrite);
+    }
+
+    /* istiod's own, of a VirtualService: it means nothing, and the redirect is answered 500 */
+    if (route->rewrite.kind != CN_REWRITE_NONE
+        && !cn_bytes_starts_with(route->rewrite.value, CN_BYTES("%PREFIX()%")))
+    {
+        check_path(xds, "redirect", route->rewrite.value);
     }
 }
 
@@ -469,6 +568,7 @@ read_action(cn_xds_t *xds, const Cairn__RouteAction *action, cn_route_t *route)
     route->max_grpc_timeout_ms = cn_xds_duration(xds, action->max_grpc_timeout,
                                                  "route.max_grpc_timeout");
     read_retry(xds, action->retry_policy, &route->retry);
+    read_rewrite(xds, action, route);
 }
 
 
@@ -489,6 +589,10 @@ read_direct(cn_xds_t *xds, const Cairn__DirectResponseAction *direct, cn_route_t
 
     } else if (body != NULL && body->specifier_case == CAIRN__DATA_SOURCE__SPECIFIER_INLINE_BYTES) {
         route->direct_body = cn_decoded(body->inline_bytes);
+    }
+
+    if (route->direct_body.len > DIRECT_BODY_MAX) {
+        cn_read_error(&xds->read, NULL, "direct_response.body", "is longer than 1 MiB");
     }
 }
 
@@ -524,6 +628,9 @@ cn_xds_read_route(cn_xds_t *xds, const Cairn__Route *message, const char *field,
 
     if (message->action_case == CAIRN__ROUTE__ACTION_ROUTE) {
         read_action(xds, message->route, route);
+
+    } else if (message->action_case == CAIRN__ROUTE__ACTION_REDIRECT) {
+        read_redirect(xds, message->redirect, route);
 
     } else if (message->action_case == CAIRN__ROUTE__ACTION_DIRECT_RESPONSE) {
         read_direct(xds, message->direct_response, route);

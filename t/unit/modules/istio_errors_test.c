@@ -66,8 +66,42 @@ static const case_t  cases[] = {
       "1:112: error: VirtualService default/web: spec.http[0].route: all weights are 0\n" },
     { "a negative weight", VS("[{route: [{destination: {host: web}, weight: -1}]}]"),
       "1:147: error: VirtualService default/web: spec.http[0].route[0].weight: -1 is not in 0..1000000\n" },
-    { "a field that is not implemented", VS("[{rewrite: {uri: /x}, " TO_WEB "}]"),
-      "1:112: error: VirtualService default/web: spec.http[0].rewrite: is not implemented\n" },
+    { "a field that is not implemented", VS("[{corsPolicy: {}, " TO_WEB "}]"),
+      "1:112: error: VirtualService default/web: spec.http[0].corsPolicy: is not implemented\n" },
+    { "a rewrite without a slash", VS("[{rewrite: {uri: x}, " TO_WEB "}]"),
+      "1:122: error: VirtualService default/web: spec.http[0].rewrite.uri: a path begins with /\n" },
+    { "a rewrite with a line end", VS("[{rewrite: {uri: \"/a\\r\\nb\"}, " TO_WEB "}]"),
+      "1:122: error: VirtualService default/web: spec.http[0].rewrite.uri: is no path: blanks, controls, # and what is not "
+      "ASCII are percent-encoded\n" },
+    { "a rewrite of nothing", VS("[{rewrite: {}, " TO_WEB "}]"),
+      "1:112: error: VirtualService default/web: spec.http[0].rewrite: needs one of uri, authority, uriRegexRewrite\n" },
+    { "a substitution of a group that is not there", VS("[{rewrite: {uriRegexRewrite: {match: a, rewrite: \"\\\\1\"}}, " TO_WEB "}]"),
+      "1:122: error: VirtualService default/web: spec.http[0].rewrite.uriRegexRewrite: is no pattern of RE2: at octet 0: the "
+      "substitution names a group that the pattern does not have\n" },
+    { "an authority with a blank", VS("[{rewrite: {authority: \"a b\"}, " TO_WEB "}]"),
+      "1:122: error: VirtualService default/web: spec.http[0].rewrite.authority: \"a b\" is no host with or without a port\n" },
+    { "a redirect and a route", VS("[{redirect: {uri: /x}, " TO_WEB "}]"),
+      "1:111: error: VirtualService default/web: spec.http[0]: redirect, directResponse, and route with rewrite do not go "
+      "together\n" },
+    { "a redirect to nowhere", VS("[{redirect: {redirectCode: 302}}]"),
+      "1:112: error: VirtualService default/web: spec.http[0].redirect: needs one of uri, authority, scheme, port\n" },
+    { "a redirect with 200", VS("[{redirect: {uri: /x, redirectCode: 200}}]"),
+      "1:132: error: VirtualService default/web: spec.http[0].redirect.redirectCode: 200 is none of 301, 302, 303, 307, 308\n" },
+    { "a redirect to another protocol", VS("[{redirect: {scheme: ftp}}]"),
+      "1:123: error: VirtualService default/web: spec.http[0].redirect.scheme: \"ftp\" is none of http, https\n" },
+    { "a redirect with two ports", VS("[{redirect: {port: 1, derivePort: FROM_REQUEST_PORT}}]"),
+      "1:132: error: VirtualService default/web: spec.http[0].redirect.derivePort: port is there too\n" },
+    { "a redirect by prefix, which istiod does not make", VS("[{redirect: {uri: \"%PREFIX()%/x\"}}]"),
+      "1:123: warning: VirtualService default/web: spec.http[0].redirect.uri: %PREFIX()% has no meaning in a VirtualService: "
+      "the redirect is answered 500\n" },
+    { "a direct response without a status", VS("[{directResponse: {}}]"),
+      "1:112: error: VirtualService default/web: spec.http[0].directResponse.status: is missing\n" },
+    { "a direct response that goes on", VS("[{directResponse: {status: 100}}]"),
+      "1:129: error: VirtualService default/web: spec.http[0].directResponse.status: 100 is not in 200..599\n" },
+    { "octets that are not base64", VS("[{directResponse: {status: 200, body: {bytes: \"a-b=\"}}}]"),
+      "1:149: error: VirtualService default/web: spec.http[0].directResponse.body.bytes: is not base64\n" },
+    { "a body twice", VS("[{directResponse: {status: 200, body: {string: a, bytes: YQ==}}}]"),
+      "1:142: error: VirtualService default/web: spec.http[0].directResponse.body: has both string and bytes\n" },
     { "an unknown field of a route", VS("[{timeuot: 2s, " TO_WEB "}]"),
       "1:112: warning: VirtualService default/web: spec.http[0].timeuot: unknown field\n" },
     { "an unknown field of a match", VS("[{match: [{url: {exact: /}}], " TO_WEB "}]"),
@@ -101,8 +135,14 @@ static const case_t  cases[] = {
     { "a header that frames", VS("[{headers: {request: {set: {content-length: \"0\"}}}, " TO_WEB "}]"),
       "1:138: error: VirtualService default/web: spec.http[0].headers.request.set.content-length: a change of header "
       "content-length is not implemented\n" },
-    { "a command in a header", VS("[{headers: {request: {set: {x: \"%START_TIME%\"}}}, " TO_WEB "}]"),
-      "1:138: error: VirtualService default/web: spec.http[0].headers.request.set.x: a command between percent signs is not "
+    { "a command in a header that we do not know", VS("[{headers: {request: {set: {x: \"%FILTER_STATE(a)%\"}}}, " TO_WEB "}]"),
+      "1:138: error: VirtualService default/web: spec.http[0].headers.request.set.x: the command %FILTER_STATE% is not "
+      "implemented\n" },
+    { "a percent sign alone", VS("[{headers: {request: {set: {x: \"50%\"}}}, " TO_WEB "}]"),
+      "1:138: error: VirtualService default/web: spec.http[0].headers.request.set.x: a percent sign is written %%, and a "
+      "command %NAME%, %NAME(argument)% or %NAME(argument):length%\n" },
+    { "a host that is added", VS("[{headers: {request: {add: {host: a}}}, " TO_WEB "}]"),
+      "1:138: error: VirtualService default/web: spec.http[0].headers.request.add.host: a change of header host is not "
       "implemented\n" },
     { "a line end in a header", VS("[{headers: {response: {add: {x: \"a\\r\\nb\"}}}, " TO_WEB "}]"),
       "1:139: error: VirtualService default/web: spec.http[0].headers.response.add.x: is no header value: control characters, or "
@@ -128,8 +168,32 @@ static const case_t  cases[] = {
     { "a backend without a port", ROUTE("[{backendRefs: [{name: web}]}]"),
       "1:167: error: HTTPRoute default/web: spec.rules[0].backendRefs[0].port: is missing\n" },
     { "a filter that is not implemented",
-        ROUTE("[{filters: [{type: URLRewrite}], backendRefs: [{name: web, port: 80}]}]"),
-      "1:164: error: HTTPRoute default/web: spec.rules[0].filters[0].type: URLRewrite is not implemented\n" },
+        ROUTE("[{filters: [{type: CORS}], backendRefs: [{name: web, port: 80}]}]"),
+      "1:164: error: HTTPRoute default/web: spec.rules[0].filters[0].type: CORS is not implemented\n" },
+    { "a rewrite that says nothing", ROUTE("[{filters: [{type: URLRewrite}], backendRefs: [{name: web, port: 80}]}]"),
+      "1:163: error: HTTPRoute default/web: spec.rules[0].filters[0].urlRewrite: is missing\n" },
+    { "a prefix of a path that has none",
+        ROUTE("[{matches: [{path: {type: Exact, value: /x}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: "
+              "ReplacePrefixMatch, replacePrefixMatch: /}}}], backendRefs: [{name: web, port: 80}]}]"),
+      "1:163: error: HTTPRoute default/web: spec.rules[0].matches[0].path: ReplacePrefixMatch needs a path of type "
+      "PathPrefix\n" },
+    { "a redirect with backends",
+        ROUTE("[{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}], backendRefs: [{name: web, port: 80}]}]"),
+      "1:223: error: HTTPRoute default/web: spec.rules[0].backendRefs: a rule that redirects has no backends\n" },
+    { "two filters that redirect or rewrite",
+        ROUTE("[{filters: [{type: URLRewrite, urlRewrite: {hostname: a}}, {type: URLRewrite, urlRewrite: {hostname: b}}], "
+              "backendRefs: [{name: web, port: 80}]}]"),
+      "1:210: error: HTTPRoute default/web: spec.rules[0].filters[1]: a rule has one RequestRedirect or URLRewrite\n" },
+    { "hosts of a route of a Service",
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: web}, spec: {hostnames: [a], parentRefs: "
+        "[{group: \"\", kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}}\n",
+      "1:91: warning: HTTPRoute default/web: spec.hostnames: of a Service's routes they say nothing: requests of all hosts "
+      "match\n" },
+    { "a section that the service has not",
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: web}, spec: {parentRefs: "
+        "[{group: \"\", kind: Service, name: web, sectionName: grpc}], rules: [{backendRefs: [{name: web, port: 80}]}]}}\n",
+      "1:142: error: HTTPRoute default/web: spec.parentRefs[0].sectionName: service web.default.svc.cluster.local has no such "
+      "port of the name grpc\n" },
     { "a misspelt match", ROUTE("[{matches: [{paht: {value: /x}}], backendRefs: [{name: web, port: 80}]}]"),
       "1:164: error: HTTPRoute default/web: spec.rules[0].matches[0].paht: unknown field\n" },
     { "a pattern that RE2 refuses", ROUTE("[{matches: [{path: {type: RegularExpression, value: \"a**\"}}], backendRefs: [{name: web, port: 80}]}]"),

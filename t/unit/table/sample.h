@@ -107,7 +107,7 @@ sample_destinations(cn_block_builder_t *builder, uint32_t cluster)
     for (uint32_t i = 0; i < 2; i++) {
         SAMPLE_AT(builder, list.at, cn_table_destination_t)[i] = (cn_table_destination_t) {
             .cluster = cluster + i, .weight = i == 0 ? 90 : 10, .cluster_name = name,
-            .header_ops = ops, .filters = filters,
+            .host_rewrite = name, .header_ops = ops, .filters = filters,
         };
     }
 
@@ -134,6 +134,11 @@ sample_route(cn_block_builder_t *builder, uint32_t at, const char *path, uint32_
         .header_ops = sample_ops(builder),
         .filters = sample_filters(builder),
         .direct_body = sample_string(builder, "no"),
+        .rewrite = { .kind = CN_REWRITE_REGEX, .pattern = sample_string(builder, "^/a"),
+                     .value = sample_string(builder, "/b") },
+        .host_rewrite = sample_string(builder, "other"),
+        .redirect = { .scheme = sample_string(builder, "https"),
+                      .host = sample_string(builder, "new"), .port = 8443 },
         .decorator = sample_string(builder, "reviews:9080/*"),
         .origin = { .file = sample_string(builder, "reviews.yaml"), .line = 7,
                     .resource = sample_string(builder, "VirtualService default/reviews") },

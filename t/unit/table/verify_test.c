@@ -115,6 +115,14 @@ BREAKS(routes, parts->chain->routes.count = UINT32_MAX)
 BREAKS(path_kind, parts->route->path_kind = 0)
 BREAKS(action, parts->route->action = 9)
 BREAKS(direct, (parts->route->action = CN_ACTION_DIRECT_RESPONSE, parts->route->direct_status = 20))
+BREAKS(rewrite_kind, parts->route->rewrite.kind = 4)
+BREAKS(rewrite_pattern, parts->route->rewrite.pattern.len = parts->size)
+BREAKS(rewrite_value, parts->route->rewrite.value.at = 3)
+BREAKS(host_rewrite, parts->route->host_rewrite.at = parts->size)
+BREAKS(destination_host, parts->destination->host_rewrite.at = parts->size)
+BREAKS(redirect_host, parts->route->redirect.host.len = 1u << 30)
+BREAKS(redirect_scheme, parts->route->redirect.scheme.at = parts->size - 1)
+BREAKS(op_format, parts->op->format = 2)
 BREAKS(no_cluster, parts->route->no_cluster_status = 700)
 BREAKS(weights, parts->route->total_weight = 101)
 BREAKS(retry_on, parts->route->retry.on = 1u << 13)
@@ -159,6 +167,14 @@ each_broken_reference_count_and_enum_is_refused(void **state)
         { "an unknown action", break_action },
         { "a direct status of 20", break_direct },
         { "a status of 700", break_no_cluster },
+        { "an unknown path rewrite", break_rewrite_kind },
+        { "a rewrite's pattern of all octets", break_rewrite_pattern },
+        { "a rewrite in the header", break_rewrite_value },
+        { "a host past the end", break_host_rewrite },
+        { "a destination's host past the end", break_destination_host },
+        { "a location's host of 1 GiB", break_redirect_host },
+        { "a scheme over the end", break_redirect_scheme },
+        { "commands twice over", break_op_format },
         { "weights that do not add up", break_weights },
         { "an unknown retry bit", break_retry_on },
         { "misaligned statuses", break_statuses },
