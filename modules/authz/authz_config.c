@@ -12,8 +12,8 @@
 
 /* Which resources may apply where, so that a chain does not look at all of them. */
 typedef struct {
-    /* "namespace/name" -> cn_array_t of size_t: positions among the resources */
-    cn_map_t    *by_service;
+    /* "kind namespace/name" -> cn_array_t of size_t: positions among the resources */
+    cn_map_t    *by_target;
     /* size_t: of the Gateway, and those whose targets nobody knows */
     cn_array_t   everywhere;
 } memo_t;
@@ -30,7 +30,7 @@ applies_everywhere(const cn_chain_question_t *question, const cn_model_t *model,
     }
 
     CN_ARRAY_EACH(&parsed->targets, const authz_target_t, target) {
-        if (target->is_gateway && cn_bytes_equal(target->name, model->waypoint)
+        if (target->kind == AUTHZ_GATEWAY && cn_bytes_equal(target->name, model->waypoint)
             && cn_bytes_equal(resource->name_space, model->name_space))
         {
             return true;
@@ -75,20 +75,22 @@ add_position(cn_array_t *list, size_t i)
 }
 
 
+/* The policies for a target, made when it is new; NULL: memory. */
 static cn_array_t *
-service_list(cn_pool_t *pool, const memo_t *memo, cn_bytes_t name_space, cn_bytes_t name, bool make)
+target_list(cn_pool_t *pool, const memo_t *memo, cn_bytes_t name_space,
+    const authz_target_t *target)
 {
-    char        *key = cn_pool_printf(pool, "%.*s/%.*s", CN_BYTES_ARG(name_space),
-                                      CN_BYTES_ARG(name));
-    cn_array_t  *list = key == NULL ? NULL : cn_map_get(memo->by_service, cn_bytes_str(key));
+    char        *key = cn_pool_printf(pool, "%d %.*s/%.*s", (int) target->kind,
+                                      CN_BYTES_ARG(name_space), CN_BYTES_ARG(target->name));
+    cn_array_t  *list = key == NULL ? NULL : cn_map_get(memo->by_target, cn_bytes_str(key));
 
-    if (list != NULL || key == NULL || !make) {
+    if (list != NULL || key == NULL) {
         return list;
     }
 
     list = cn_pool_alloc(pool, sizeof(*list));
 
-    if (list == NULL || cn_map_set(memo->by_service, cn_bytes_str(key), list) != CN_OK) {
+    if (list == NULL || cn_map_set(memo->by_target, cn_bytes_str(key), list) != CN_OK) {
         return NULL;
     }
 
@@ -110,12 +112,11 @@ memo_add(cn_read_t *read, const cn_chain_question_t *question, memo_t *memo, siz
     CN_ARRAY_EACH(&parsed->targets, const authz_target_t, target) {
         cn_array_t  *list;
 
-        if (target->is_gateway) {
+        if (target->kind == AUTHZ_GATEWAY) {
             continue;                   /* another waypoint's */
         }
 
-        list = service_list(read->pool, memo, question->resources[i]->name_space, target->name,
-                            true);
+        list = target_list(read->pool, memo, question->resources[i]->name_space, target);
 
         if (list == NULL || add_position(list, i) != CN_OK) {
             return CN_ERR_MEMORY;
@@ -141,10 +142,10 @@ get_memo(cn_read_t *read, const cn_chain_question_t *question)
         return NULL;
     }
 
-    memo->by_service = cn_map_create_in(read->pool);
+    memo->by_target = cn_map_create_in(read->pool);
     memo->everywhere = CN_ARRAY_INIT(read->pool, size_t);
 
-    for (size_t i = 0; memo->by_service != NULL && i < question->resource_count; i++) {
+    for (size_t i = 0; memo->by_target != NULL && i < question->resource_count; i++) {
         if (memo_add(read, question, memo, i) != CN_OK) {
             return NULL;
         }
@@ -152,7 +153,7 @@ get_memo(cn_read_t *read, const cn_chain_question_t *question)
 
     *question->memo = memo;
 
-    return memo->by_service == NULL ? NULL : memo;
+    return memo->by_target == NULL ? NULL : memo;
 }
 
 
@@ -282,19 +283,23 @@ make_filter(cn_read_t *read, const cn_chain_question_t *question, cn_authz_actio
 {
     const cn_service_t  *service = question->service;
     const memo_t        *memo = get_memo(read, question);
+    authz_target_t       target = {
+        .kind = service->entry.len > 0 ? AUTHZ_SERVICE_ENTRY : AUTHZ_SERVICE,
+        .name = service->entry.len > 0 ? service->entry : service->name,
+    };
     const cn_array_t    *own = memo == NULL ? NULL
-        : service_list(read->pool, memo, service->name_space, service->name, false);
+        : target_list(read->pool, memo, service->name_space, &target);
     authz_config_t      *made = cn_pool_alloc_zero(read->pool, sizeof(*made));
     maker_t              maker = { .read = read, .question = question, .config = made };
 
-    if (made == NULL || memo == NULL) {
+    if (made == NULL || memo == NULL || own == NULL) {
         return CN_ERR_MEMORY;
     }
 
     made->action = action;
     made->policies = CN_ARRAY_INIT(read->pool, authz_policy_t);
 
-    if (take(&maker, &memo->everywhere) != CN_OK || (own != NULL && take(&maker, own) != CN_OK)
+    if (take(&maker, &memo->everywhere) != CN_OK || take(&maker, own) != CN_OK
         || cn_array_sort(&made->policies, compare_policies) != CN_OK)
     {
         return CN_ERR_MEMORY;

@@ -67,9 +67,11 @@ cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t 
 
 /* ---- authz_config_policy.c: reading the resource --------------------------------------------- */
 
+typedef enum { AUTHZ_GATEWAY, AUTHZ_SERVICE, AUTHZ_SERVICE_ENTRY } authz_target_kind_t;
+
 typedef struct {
-    bool        is_gateway;                         /* else a Service */
-    cn_bytes_t  name;
+    authz_target_kind_t  kind;
+    cn_bytes_t           name;
 } authz_target_t;
 
 typedef struct {

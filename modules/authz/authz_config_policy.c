@@ -593,7 +593,11 @@ add_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_targ
     authz_resource_t *out)
 {
     cn_read_t       *read = reader->read;
-    const char      *kind = target.is_gateway ? "Gateway" : "Service";
+    static const char *const  kinds[] = {
+        [AUTHZ_GATEWAY] = "Gateway", [AUTHZ_SERVICE] = "Service",
+        [AUTHZ_SERVICE_ENTRY] = "ServiceEntry",
+    };
+    const char      *kind = kinds[target.kind];
     authz_target_t  *slot;
 
     if (read->has != NULL && !read->has(read, kind, reader->resource->name_space, target.name)) {
@@ -614,6 +618,30 @@ add_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_targ
 }
 
 
+/* Whether a kind of a group can be a target, and which it is. */
+static bool
+target_kind(cn_bytes_t group, cn_bytes_t kind, authz_target_kind_t *found)
+{
+    static const struct { const char *group, *kind; authz_target_kind_t found; } known[] = {
+        { "", "Service", AUTHZ_SERVICE },
+        { "core", "Service", AUTHZ_SERVICE },
+        { "gateway.networking.k8s.io", "Gateway", AUTHZ_GATEWAY },
+        { "networking.istio.io", "ServiceEntry", AUTHZ_SERVICE_ENTRY },
+    };
+
+    for (size_t i = 0; i < CN_COUNT_OF(known); i++) {
+        if (cn_bytes_equal(group, cn_bytes_str(known[i].group))
+            && cn_bytes_equal(kind, cn_bytes_str(known[i].kind)))
+        {
+            *found = known[i].found;
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 static void
 read_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_resource_t *out)
 {
@@ -621,8 +649,7 @@ read_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_res
     cn_bytes_t       group = CN_BYTES_NONE;
     cn_bytes_t       kind = CN_BYTES_NONE;
     cn_bytes_t       name_space = reader->resource->name_space;
-    authz_target_t   target = { .is_gateway = false };
-    bool             core;
+    authz_target_t   target = { .kind = AUTHZ_SERVICE };
 
     if (!cn_read_is_mapping(read, node, field)
         || !cn_read_need_string(read, node, "kind", field, &kind)
@@ -633,11 +660,8 @@ read_target(const reader_t *reader, cn_doc_t *node, const char *field, authz_res
 
     (void) cn_read_string(read, node, "group", field, &group);
     (void) cn_read_string(read, node, "namespace", field, &name_space);
-    core = group.len == 0 || cn_bytes_equal(group, CN_BYTES("core"));
-    target.is_gateway = cn_bytes_equal(group, CN_BYTES("gateway.networking.k8s.io"))
-        && cn_bytes_equal(kind, CN_BYTES("Gateway"));
 
-    if (!target.is_gateway && !(core && cn_bytes_equal(kind, CN_BYTES("Service")))) {
+    if (!target_kind(group, kind, &target.kind)) {
         cn_read_error(read, cn_doc_get(node, "kind"), cn_read_path(read, "%s.kind", field),
                       "a target of kind %.*s%s%.*s is not implemented",
                       CN_BYTES_ARG(kind), group.len > 0 ? " of " : "", CN_BYTES_ARG(group));

@@ -126,6 +126,8 @@ typedef struct {
     cn_bytes_t   host;
     cn_bytes_t   name;
     cn_bytes_t   name_space;
+    /* the ServiceEntry whose host it is, which policies name; none: a Service.  Not printed. */
+    cn_bytes_t   entry;
     cn_array_t   addresses;         /* cn_table_ip_t */
     cn_array_t   chains;            /* cn_chain_config_t */
     cn_origin_t  origin;

@@ -175,6 +175,50 @@ as sleep to 240.1.1.1:80 POST /
 ~~~
 403
 
+=== a policy for the ServiceEntry holds for its hosts alone
+--- reload
+--- resources
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: default, labels: {istio.io/use-waypoint: waypoint}}
+spec:
+  hosts: [db.example.com]
+  addresses: [240.1.1.1]
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 9080}]
+  resolution: STATIC
+  endpoints: [{address: %%POD_near_v1%%}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: other, namespace: default, labels: {istio.io/use-waypoint: waypoint}}
+spec:
+  hosts: [other.example.com]
+  addresses: [240.1.1.4]
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 9080}]
+  resolution: STATIC
+  endpoints: [{address: %%POD_near_v1%%}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reads, namespace: default}
+spec:
+  targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: db}]
+  rules: [{to: [{operation: {methods: [GET]}}]}]
+--- request
+as sleep to 240.1.1.1:80 GET /
+~~~
+as sleep to 240.1.1.1:80 POST /
+~~~
+as sleep to 240.1.1.4:80 POST /
+--- expect
+200
+~~~
+403
+
+RBAC: access denied
+~~~
+200
+
 === a resolution that is not implemented is said, and the host is not there; others go on
 --- reload
 --- resources

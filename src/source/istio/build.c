@@ -340,6 +340,7 @@ add_service(cn_istio_builder_t *builder, const cn_array_t *placed, cn_kube_servi
         .host = from->host,
         .name = from->name,
         .name_space = from->name_space,
+        .entry = from->entry,
         .addresses = from->addresses,
         .chains = CN_ARRAY_INIT(istio->pool, cn_chain_config_t),
         .origin = from->origin,

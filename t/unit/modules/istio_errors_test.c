@@ -227,9 +227,11 @@ static const case_t  cases[] = {
       "1:144: error: AuthorizationPolicy default/p: spec.action: AUDIT is not implemented\n" },
     { "a target that is not there", POLICY("{targetRefs: [{group: \"\", kind: Service, name: wbe}]}"),
       "1:131: error: AuthorizationPolicy default/p: spec.targetRefs[0].name: there is no Service default/wbe\n" },
-    { "a target of another kind", POLICY("{targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: a}]}"),
-      "1:133: error: AuthorizationPolicy default/p: spec.targetRefs[0].kind: a target of kind ServiceEntry of networking.istio.io "
-      "is not implemented\n" },
+    { "a target of another kind", POLICY("{targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name: a}]}"),
+      "1:139: error: AuthorizationPolicy default/p: spec.targetRefs[0].kind: a target of kind GatewayClass of "
+      "gateway.networking.k8s.io is not implemented\n" },
+    { "a ServiceEntry that is not there", POLICY("{targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: a}]}"),
+      "1:153: error: AuthorizationPolicy default/p: spec.targetRefs[0].name: there is no ServiceEntry default/a\n" },
     { "a policy by selector", POLICY("{selector: {matchLabels: {app: web}}, rules: [{}]}"),
       "1:91: warning: AuthorizationPolicy default/p: spec.selector: without targetRefs the policy is for the workloads' own "
       "ztunnel: a waypoint does not apply it\n" },
