@@ -15,6 +15,7 @@ BEGIN {
 
 use Digest::SHA qw(sha256_hex);
 use Test::Cairn;
+use Test::Cairn::HTTP2 ();
 
 my $LIMIT = 100_000;
 
@@ -28,9 +29,26 @@ spec:
   cluster: "$asked_cluster"
   timeout: 2s
   maxRequestBytes: $LIMIT
+---
+apiVersion: cairn/v1
+kind: TestAuthorizer
+metadata: {name: pages, namespace: default}
+spec:
+  service: pages.default.svc.cluster.local
+  cluster: inbound-vip|9080|http|judge.default.svc.cluster.local
+  timeout: 2s
+  maxRequestBytes: $LIMIT
 Y
 
-my $mesh = Test::Cairn->start(upstreams => <<'Y', resources => $authorizer, bootstrap => 'workers: 1');
+my $services = <<'Y';
+asked:
+reviews:
+pages: {protocol: http2}
+judge: {protocol: http2}
+Y
+
+my $mesh = Test::Cairn->start(
+    upstreams => <<'Y', services => $services, resources => $authorizer, bootstrap => 'workers: 1');
 asked-v1:
   program:
     - {match: /deny, status: 403, body: "no, says the service"}
@@ -46,6 +64,8 @@ asked-v1:
     - {}
 asked-v2: {ready: no}
 reviews-v1: {program: [{body: from reviews}]}
+pages-v1: {program: [{body: from pages}]}
+judge-v1: {program: [{match: /deny, status: 403, body: denied}, {match: /hold, hold: 1}, {match: /slow, delay: 0.4}, {trailers: {x-verdict: fine}}]}
 sleep: {client: yes}
 Y
 my $daemon = $mesh->daemon;
@@ -336,6 +356,40 @@ subtest '50 at once' => sub {
 
     is_deeply \%seen, \%sent, 'the bodies of those that were allowed arrived';
     all_over '50 at once';
+};
+
+subtest 'the same in HTTP/2: many requests on one connection, and so are the calls' => sub {
+    forget;
+
+    my $http = Test::Cairn::HTTP2->new($mesh->tunnel(as => 'sleep', to => 'pages'));
+    my ($pages, $judge) = ($mesh->pod('pages-v1'), $mesh->pod('judge-v1'));
+    my @paths = map { (qw(/deny /slow /fast))[$_ % 3] } 0 .. 29;
+    my $gone = $http->send(POST => '/hold', body => 'x');
+
+    ok $judge->wait_seen('request'), 'one is being asked about';
+
+    my @ids = map { $http->send(POST => $paths[$_], body => "$_ " . body_of($_ * 2000)) } 0 .. 29;
+
+    $http->rst($gone);
+
+    my @status = map { $http->response(id => $_)->status } @ids;
+
+    is join(' ', @status), join(' ', map { $_ eq '/deny' ? 403 : 200 } @paths), 'each its answer';
+    is scalar($judge->wait_seen('reset')), 1, 'the call for the one that was reset was dropped';
+
+    my %sent = map { sha256_hex("$_ " . body_of($_ * 2000)) => 1 } grep { $_ % 3 } 0 .. 29;
+    my %seen = map { $_->{body_sha256} => 1 } $pages->requests;
+
+    is_deeply \%seen, \%sent, 'the bodies arrived whole';
+
+    my $id = $http->send(POST => '/trailers', body => 'abc', trailers => [['x-after', 'it']]);
+    is $http->response(id => $id)->status, 200, 'a request with trailers';
+    is_deeply [grep { $_->[0] eq 'x-after' } @{ ($pages->requests)[-1]{trailers} }],
+        [['x-after', 'it']], 'has them behind the pause too';
+    is $http->response(id => $http->send(POST => '/x', body => body_of($LIMIT + 1)))->status, 413,
+        'too large a body';
+    is $http->response(id => $http->send(GET => '/x'))->status, 200, 'the connection lives on';
+    all_over 'HTTP/2';
 };
 
 # Of two endpoints the one with fewer requests is chosen: one on which a call was counted for good

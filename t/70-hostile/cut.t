@@ -18,15 +18,25 @@ use Test::Cairn::H2 ();
 my $AT_ONCE = 40;
 my $BODY = "what must arrive whole";
 
-my $mesh = Test::Cairn->start(upstreams => <<"Y", bootstrap => 'workers: 1');
+my $services = <<'Y';
+reviews:
+chunked:
+sized:
+closing:
+framed: {protocol: http2}
+Y
+
+my $mesh = Test::Cairn->start(
+    upstreams => <<"Y", services => $services, bootstrap => 'workers: 1');
 reviews-v1: {program: {body: "$BODY"}}
 chunked-v1: {program: {body: "$BODY", chunked: 7}}
 sized-v1: {program: {body: "$BODY"}}
 closing-v1: {program: {body: "$BODY", until_close: yes}}
+framed-v1: {program: {body: "$BODY", trailers: {x-after: it}}}
 sleep: {client: yes}
 Y
 my $daemon = $mesh->daemon;
-my @ANSWERING = qw(chunked sized closing);
+my @ANSWERING = qw(chunked sized closing framed);
 
 
 # What must be as it was before.
@@ -242,45 +252,64 @@ sub cut_all {
 }
 
 
-# A whole session, recorded.
-
+# A whole session, recorded: the bytes of the connection's HTTP/2, of which the last part may be
+# another HTTP/2's in a tunnel, and where its CONNECT is complete.
 sub record_session {
+    my ($send) = @_;
+
     my $output = \&Test::Cairn::H2::output;
-    my $bytes = '';
+    my %bytes;
 
     no warnings 'redefine';
-    local *Test::Cairn::H2::output = sub { my $out = $output->(@_); $bytes .= $out; return $out };
+    local *Test::Cairn::H2::output = sub {
+        my $out = $output->($_[0]);
+        $bytes{ $_[0] } .= $out;
+        return $out;
+    };
 
     my $hbone = $mesh->hbone(as => 'sleep');
     my $tunnel = $hbone->tunnel($mesh->authority('reviews'));
-    my $ends = length $bytes;
-    my $http = $tunnel->http;
+    my $ends = length $bytes{ $hbone->h2 };
 
-    $http->send(POST => '/cut', chunked => 5, body => 'thirteen byte');
-    is $http->response->body, $BODY, 'the session works';
+    is $send->($tunnel)->body, $BODY, 'the session works';
     $tunnel->finish;
     $hbone->ping;
     $hbone->close;
-    return ($bytes, $ends);
+    return ($bytes{ $hbone->h2 }, $ends);
 }
 
-($session, $connect_ends) = record_session();
+my %sessions = (
+    'HTTP/1.1 in a tunnel' => sub {
+        my $http = $_[0]->http;
 
-my $length = length $session;
-my $hello = length handshake(tls_client(), '');
-my $finished = 1400;            # more than its flight has: what is cut behind its end is whole
+        $http->send(POST => '/cut', chunked => 5, body => 'thirteen byte');
+        return $http->response;
+    },
+    'HTTP/2 in a tunnel' => sub {
+        my $http = Test::Cairn::HTTP2->new($_[0]);
+        my $id = $http->send(POST => '/cut', body => 'thirteen byte', trailers => [['x-after', 'it']]);
 
+        return $http->response(id => $id);
+    },
+);
 
-subtest 'a client ends at every byte of its HTTP/2' => sub {
-    my @cuts = map { my $at = $_; map { my $end = $_; map { {
-        phase => 'http2', at => $at, end => $end, wait => $_
-    } } $ENV{LONG} ? (0, 1) : ($at + ($end eq 'rst')) % 2 } qw(fin rst) } 0 .. $length;
+for my $what (sort keys %sessions) {
+    subtest "a client ends at every byte of $what" => sub {
+        ($session, $connect_ends) = record_session($sessions{$what});
+        cmp_ok length $session, '>', 150, length($session) . ' bytes';
 
-    is cut_all(@cuts), 0, @cuts . ' cuts, each of them ended by the waypoint too';
-    as_before 'HTTP/2';
-};
+        my @cuts = map { my $at = $_; map { my $end = $_; map { {
+            phase => 'http2', at => $at, end => $end, wait => $_
+        } } $ENV{LONG} ? (0, 1) : ($at + ($end eq 'rst')) % 2 } qw(fin rst) } 0 .. length $session;
+
+        is cut_all(@cuts), 0, @cuts . ' cuts, each of them ended by the waypoint too';
+        as_before $what;
+    };
+}
 
 subtest 'a client ends at every byte of its TLS handshake' => sub {
+    my $hello = length handshake(tls_client(), '');
+    my $finished = 1400;        # more than its flight has: what is cut behind its end is whole
     my @cuts;
 
     for my $phase ([hello => $hello], [finished => $finished]) {
