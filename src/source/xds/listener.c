@@ -133,10 +133,9 @@ read_tcp_proxy(cn_xds_t *xds, cn_bytes_t value, cn_chain_config_t *chain)
 }
 
 
-/* with_filters: not of the TCP half of a port whose HTTP half has the filters. */
 static void
 read_filter(cn_xds_t *xds, const Cairn__Filter *filter, const cn_service_t *service,
-    bool with_filters, cn_chain_config_t *chain)
+    cn_chain_config_t *chain)
 {
     cn_bytes_t  type_url, value;
 
@@ -154,7 +153,7 @@ read_filter(cn_xds_t *xds, const Cairn__Filter *filter, const cn_service_t *serv
     } else if (cn_bytes_equal(type_url, CN_BYTES(TCP_PROXY))) {
         read_tcp_proxy(xds, value, chain);
 
-    } else if (with_filters) {
+    } else {
         cn_xds_read_network_filter(xds, type_url, value, chain);
     }
 }
@@ -162,7 +161,7 @@ read_filter(cn_xds_t *xds, const Cairn__Filter *filter, const cn_service_t *serv
 
 static void
 read_chain_filters(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
-    bool with_filters, cn_chain_config_t *chain)
+    cn_chain_config_t *chain)
 {
     const Cairn__FilterChain  *message = cn_decode(&xds->read, &cairn__filter_chain__descriptor,
                                                    value, "filter_chain");
@@ -176,8 +175,47 @@ read_chain_filters(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
     }
 
     for (size_t i = 0; i < message->n_filters; i++) {
-        read_filter(xds, message->filters[i], service, with_filters, chain);
+        read_filter(xds, message->filters[i], service, chain);
     }
+}
+
+
+static bool
+has_module(const cn_chain_config_t *chain, const cn_module_config_t *module)
+{
+    CN_ARRAY_EACH(&chain->filters, const cn_filter_config_t, filter) {
+        if (filter->module == module) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/*
+ * The TCP half of a port whose HTTP half is there: that has the filters, of which those that need
+ * no request hold for raw connections too.  A filter that stands in this half alone would be lost.
+ */
+static void
+read_tcp_half(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
+    cn_chain_config_t *chain)
+{
+    cn_chain_config_t  half = *chain;
+
+    half.filters = CN_ARRAY_INIT(xds->pool, cn_filter_config_t);
+    read_chain_filters(xds, value, service, &half);
+    half.protocol = CN_PROTOCOL_AUTO;
+
+    CN_ARRAY_EACH(&half.filters, const cn_filter_config_t, filter) {
+        if (!has_module(chain, filter->module)) {
+            cn_read_error(&xds->read, NULL, "filters", "%.*s in the TCP half of a port alone is "
+                          "not implemented", CN_BYTES_ARG(filter->name));
+        }
+    }
+
+    half.filters = chain->filters;
+    *chain = half;
 }
 
 
@@ -194,7 +232,16 @@ read_chain(cn_xds_t *xds, cn_bytes_t value, cn_bytes_t full_name, const cn_xds_n
         return;
     }
 
-    if (!second) {
+    if (second && (name->is_http || chain->protocol != CN_PROTOCOL_HTTP)) {
+        cn_read_error(&xds->read, NULL, "filter_chain", "is the second of its port");
+        chain->refused = true;
+        return;
+    }
+
+    if (second) {
+        read_tcp_half(xds, value, service, chain);
+
+    } else {
         chain = cn_xds_add(xds, &service->chains);
 
         if (chain == NULL) {
@@ -205,12 +252,8 @@ read_chain(cn_xds_t *xds, cn_bytes_t value, cn_bytes_t full_name, const cn_xds_n
         chain->port = name->port;
         chain->name = full_name;
         chain->protocol = name->is_http ? CN_PROTOCOL_HTTP : CN_PROTOCOL_TCP;
-
-    } else {
-        chain->protocol = CN_PROTOCOL_AUTO;
+        read_chain_filters(xds, value, service, chain);
     }
-
-    read_chain_filters(xds, value, service, !second, chain);
 
     if (chain->protocol == CN_PROTOCOL_TCP) {
         cn_xds_finish_tcp(xds, service, chain);

@@ -444,19 +444,30 @@ what_cannot_be_read_opens_nothing(void **state)
         cn_bytes_t   in_http;           /* octets more in the HTTP half's chain */
         cn_bytes_t   listener_name;     /* of another listener, as it is on the wire */
         size_t       refused;
+        const char  *in_tcp;            /* type of a filter more in the TCP half */
+        const char  *more;              /* the name of a chain more */
     } cases[] = {
-        { "nothing is wrong", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 0 },
+        { "a filter of the TCP half that nobody knows", CN_BYTES_INIT("\x2a\x00"),
+          CN_BYTES_INIT("\x0a\x01x"), 1, "envoy.extensions.filters.network.ratelimit.v3.RateLimit",
+          NULL },
+        { "a policy in the TCP half alone", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"),
+          1, "envoy.extensions.filters.network.rbac.v3.RBAC", NULL },
+        { "a second HTTP half", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 1, NULL,
+          "inbound-vip|9080|http/v1|" REVIEWS },
+        { "a second TCP half", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 1, NULL,
+          "inbound-vip|9080|tcp/v1|" REVIEWS },
+        { "nothing is wrong", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 0, NULL, NULL },
         { "a match that would choose among chains", CN_BYTES_INIT("\x0a\x00"),
-          CN_BYTES_INIT("\x0a\x01x"), 1 },
+          CN_BYTES_INIT("\x0a\x01x"), 1, NULL, NULL },
         { "a field that nobody knows", CN_BYTES_INIT("\x98\x06\x01"), CN_BYTES_INIT("\x0a\x01x"),
-          1 },
-        { "TLS", CN_BYTES_INIT("\x32\x00"), CN_BYTES_INIT("\x0a\x01x"), 1 },
+          1, NULL, NULL },
+        { "TLS", CN_BYTES_INIT("\x32\x00"), CN_BYTES_INIT("\x0a\x01x"), 1, NULL, NULL },
         { "a filter that is no message", CN_BYTES_INIT("\x1a\x01\xff"),
-          CN_BYTES_INIT("\x0a\x01x"), 1 },
+          CN_BYTES_INIT("\x0a\x01x"), 1, NULL, NULL },
         { "a chain whose name is a number", CN_BYTES_INIT("\x38\x01"), CN_BYTES_INIT("\x0a\x01x"),
-          2 },
+          2, NULL, NULL },
         { "a listener whose name is a number", CN_BYTES_INIT("\x2a\x00"),
-          CN_BYTES_INIT("\x08\x01"), 2 },
+          CN_BYTES_INIT("\x08\x01"), 2, NULL, NULL },
     };
 
     (void) state;
@@ -467,8 +478,15 @@ what_cannot_be_read_opens_nothing(void **state)
         cn_bytes_t    chains = join(pool, chain_of(pool, "inbound-vip|9080|http|" REVIEWS,
                                                    cases[i].in_http),
                                     chain_of(pool, "inbound-vip|9080|tcp|" REVIEWS,
-                                             CN_BYTES_NONE));
+                                             cases[i].in_tcp == NULL ? CN_BYTES_NONE
+                                             : field(pool, 3, field(pool, 4, any(pool,
+                                                     cases[i].in_tcp,
+                                                     CN_BYTES("\x0a\x00"))))));
         chains_t      found;
+
+        if (cases[i].more != NULL) {
+            chains = join(pool, chains, chain_of(pool, cases[i].more, CN_BYTES_NONE));
+        }
 
         chains = join(pool, chains, chain_of(pool, "inbound-vip|3306|tcp|mysql.default.svc."
                                              "cluster.local", CN_BYTES_NONE));
