@@ -56,6 +56,7 @@ cn_cli_read_model(const cn_cli_options_t *options, cn_cli_setup_t *setup, cn_ist
         .trust_aliases     = bootstrap->trust_aliases.items,
         .trust_alias_count = bootstrap->trust_aliases.count,
         .access_log        = strcmp(bootstrap->access_log_path, "off") != 0,
+        .http_10           = bootstrap->http_10,
         .modules           = cn_module_configs,
     };
 

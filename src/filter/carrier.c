@@ -200,6 +200,16 @@ carrier_target(void *owner)
 }
 
 
+/* NULL: there is none, or each request has its own. */
+static const cn_table_chain_t *
+carrier_chain(cn_carrier_t *carrier)
+{
+    cn_target_t  target = carrier_target(carrier);
+
+    return target.block == NULL ? NULL : cn_service_chain(target.block, target.port);
+}
+
+
 static void
 plain_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
 {
@@ -284,12 +294,21 @@ cn_carrier_drain(cn_carrier_t *carrier, cn_drain_stage_t stage)
  * client with many calls is to need one connection only.
  */
 static cn_session_limits_t
-inner_limits(void)
+inner_limits(cn_carrier_t *carrier)
 {
-    cn_session_limits_t  limits = cn_session_limits_default;
+    cn_session_limits_t      limits = cn_session_limits_default;
+    const cn_table_chain_t  *chain = carrier_chain(carrier);
+    const cn_block_t        *global = cn_tables_global(carrier->listeners->env->tables, NULL);
 
     limits.streams_max = INNER_STREAMS_MAX;
     limits.ping_interval_ms = 0;
+
+    if (chain != NULL) {
+        limits.allow_http_10 = chain->http_10 != 0;
+
+    } else if (global != NULL) {
+        limits.allow_http_10 = ((const cn_table_global_t *) cn_block_root(global))->http_10 != 0;
+    }
 
     return limits;
 }
@@ -298,7 +317,7 @@ inner_limits(void)
 static bool
 start_session(cn_carrier_t *carrier, bool http2)
 {
-    cn_session_limits_t          limits = inner_limits();
+    cn_session_limits_t          limits = inner_limits(carrier);
     const cn_session_events_t   *events = carrier->kind == CN_CARRIER_TUNNEL ? &tunnel_events
                                                                              : &plain_events;
 
@@ -550,24 +569,15 @@ static const cn_stream_events_t  look_events = {
 };
 
 
-static cn_service_protocol_t
-port_protocol(cn_carrier_t *carrier)
-{
-    cn_target_t              target = carrier_target(carrier);
-    const cn_table_chain_t  *chain = target.block == NULL
-                                     ? NULL : cn_service_chain(target.block, target.port);
-
-    return chain == NULL ? CN_PROTOCOL_HTTP : (cn_service_protocol_t) chain->protocol;
-}
-
-
 void
 cn_carrier_look(cn_carrier_t *carrier, cn_stream_t *stream)
 {
+    const cn_table_chain_t  *chain = carrier_chain(carrier);
+
     carrier->stream = stream;
     cn_stream_set_owner(stream, &look_events, carrier);
 
-    switch (port_protocol(carrier)) {
+    switch (chain == NULL ? CN_PROTOCOL_HTTP : (cn_service_protocol_t) chain->protocol) {
 
     case CN_PROTOCOL_TCP:
         (void) speak_raw(carrier, (cn_slice_t) { NULL, NULL, 0 });

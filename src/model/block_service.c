@@ -409,6 +409,7 @@ pack_chain(packer_t *packer, const cn_chain_config_t *chain, cn_pool_t *scratch)
         .protocol = (uint8_t) chain->protocol,
         .path_level = chain->path_level,
         .http2_upstream = chain->http2_upstream,
+        .http_10 = chain->http_10,
         .refused = chain->refused,
         .tcp_cluster = cn_ids_find(packer->blocks->ids, CN_BLOCK_CLUSTER, chain->tcp_cluster),
         .tcp_idle_timeout_ms = chain->tcp_idle_timeout_ms,

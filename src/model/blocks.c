@@ -114,7 +114,8 @@ cn_status_t
 cn_blocks_global(const cn_blocks_t *blocks, uint64_t id, cn_block_builder_t **builder)
 {
     const cn_model_t   *model = blocks->model;
-    cn_table_global_t   made = { .modules_hash = modules_hash(), .access_log = model->access_log };
+    cn_table_global_t   made = { .modules_hash = modules_hash(), .access_log = model->access_log,
+                                .http_10 = model->http_10 };
 
     *builder = cn_block_builder_create(CN_BLOCK_GLOBAL, id, sizeof(made));
 

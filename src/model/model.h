@@ -113,6 +113,7 @@ typedef struct {
     cn_service_protocol_t  protocol;
     uint8_t                path_level;      /* cn_path_level_t */
     bool                   http2_upstream;
+    bool                   http_10;         /* HTTP/1.0 is answered */
     bool                   refused;         /* left out closed: all requests are denied */
     cn_bytes_t             name;            /* "inbound-vip|9080|http|HOST" */
     cn_array_t             filters;         /* cn_filter_config_t, the router last */
@@ -194,6 +195,7 @@ typedef struct {
     cn_bytes_t   cluster_id;
     cn_array_t   trust_domains;     /* cn_bytes_t */
     bool         access_log;
+    bool         http_10;           /* where no chain says */
     cn_bytes_t   access_log_format;
     cn_array_t   pins;              /* cn_pin_t */
     cn_array_t   services;          /* cn_service_t, sorted by host */

@@ -417,6 +417,7 @@ print_chain(const cn_chain_config_t *chain)
     cn_print_set(&object, "port", json_integer(chain->port));
     cn_print_set(&object, "protocol", json_string(protocols[chain->protocol]));
     cn_print_set_bool(&object, "http2_upstream", chain->http2_upstream);
+    cn_print_set_bool(&object, "http_10", chain->http_10);
     cn_print_set_bool(&object, "refused", chain->refused);
     cn_print_set_list(&object, "filters", print_filters(&chain->filters));
     cn_print_set_list(&object, "routes", routes);

@@ -425,6 +425,17 @@ read_source(reader_t *reader, cn_doc_t *root)
 
 
 static void
+read_http_10(reader_t *reader, cn_doc_t *root)
+{
+    cn_doc_t  *node = cn_doc_get(root, "http_10");
+
+    if (node != NULL && cn_doc_bool(node, &reader->out->http_10) != CN_OK) {
+        wrong(reader, node, "http_10", "true or false");
+    }
+}
+
+
+static void
 read_root(reader_t *reader, cn_doc_t *root)
 {
     cn_bootstrap_t  *out = reader->out;
@@ -444,6 +455,7 @@ read_root(reader_t *reader, cn_doc_t *root)
     read_source(reader, root);
     read_identity(reader, root);
     read_listen(reader, root);
+    read_http_10(reader, root);
     read_admin(reader, root);
     unknown = cn_doc_unused(root);
 

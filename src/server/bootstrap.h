@@ -47,6 +47,7 @@ typedef struct {
     const char          *certificate;
     const char          *key;
     const char          *root;
+    bool                 http_10;       /* HTTP/1.0 is answered */
     cn_array_t           hbone;         /* cn_address_t */
     cn_array_t           plaintext;     /* cn_plain_listener_t, those with TLS among them */
     cn_array_t           admin;         /* cn_address_t: 0 or 1 */

@@ -299,6 +299,7 @@ read_model(cn_loader_t *loader)
         .trust_aliases = bootstrap->trust_aliases.items,
         .trust_alias_count = bootstrap->trust_aliases.count,
         .access_log = strcmp(bootstrap->access_log_path, "off") != 0,
+        .http_10 = bootstrap->http_10,
         .modules = cn_module_configs,
     };
 

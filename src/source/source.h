@@ -19,6 +19,7 @@ typedef struct {
     const cn_bytes_t                 *trust_aliases;
     size_t                            trust_alias_count;
     bool                              access_log;
+    bool                              http_10;          /* HTTP/1.0 is answered */
     const cn_module_config_t *const  *modules;          /* NULL-ended */
 } cn_source_config_t;
 

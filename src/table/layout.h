@@ -199,7 +199,8 @@ typedef struct {
     uint8_t                 http2_upstream;     /* the port's name says http2 or grpc */
     /* closed: its configuration is broken and there is no last good one: all requests are denied */
     uint8_t                 refused;
-    uint8_t                 reserved[2];
+    uint8_t                 http_10;            /* HTTP/1.0 is answered; else 426 */
+    uint8_t                 reserved;
     /* "inbound-vip|9080|http|reviews.default.svc.cluster.local" */
     cn_rel_bytes_t          name;
     /* cn_table_filter_t in order; the last is the router */
@@ -313,7 +314,8 @@ typedef struct {
     /* of the names of cn_modules, in order: another build's table is refused */
     uint64_t        modules_hash;
     uint8_t         access_log;         /* 0 off, 1 on */
-    uint8_t         reserved[7];
+    uint8_t         http_10;            /* on listeners that are no chain's */
+    uint8_t         reserved[6];
     cn_rel_bytes_t  access_log_format;  /* none: Istio's default text */
     cn_rel_array_t  pins;               /* cn_table_pin_t */
 } cn_table_global_t;

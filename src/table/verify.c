@@ -410,6 +410,7 @@ chain_ok(walk_t *walk, const cn_table_chain_t *chain)
     }
 
     return flag_ok(walk, chain->http2_upstream)
+           && flag_ok(walk, chain->http_10)
            && flag_ok(walk, chain->refused)
            && string_ok(walk, chain->name)
            && filters_ok(walk, chain->filters)
@@ -533,7 +534,8 @@ global_ok(walk_t *walk, const void *root)
         return wrong(walk, "made by a build with other modules");
     }
 
-    if (!flag_ok(walk, global->access_log) || !strings_ok(walk, strings, CN_COUNT_OF(strings))
+    if (!flag_ok(walk, global->access_log) || !flag_ok(walk, global->http_10)
+        || !strings_ok(walk, strings, CN_COUNT_OF(strings))
         || !ITEMS(walk, global->trust_domains, cn_rel_bytes_t, domains)
         || !strings_ok(walk, domains, global->trust_domains.count)
         || !ITEMS(walk, global->pins, cn_table_pin_t, pins))

@@ -177,6 +177,7 @@ cn_istio_add_chain(cn_istio_builder_t *builder, const cn_array_t *placed, cn_kub
     chain->port = port->port;
     chain->protocol = port->protocol;
     chain->http2_upstream = port->http2;
+    chain->http_10 = http && istio->model->http_10;
     chain->refused = from->refused;
     chain->name = cn_istio_cluster_name(istio, from, port->port, http ? "http" : "tcp",
                                         CN_BYTES_NONE, from->host);

@@ -349,6 +349,7 @@ set_globals(cn_istio_t *istio)
     cn_model_t                *model = istio->model;
 
     model->access_log = config->access_log;
+    model->http_10 = config->http_10;
 
     for (size_t i = 0; i <= config->trust_alias_count; i++) {
         const cn_bytes_t  *domain = i == 0 ? &config->trust_domain : &config->trust_aliases[i - 1];

@@ -181,6 +181,9 @@ read_settings(cn_xds_t *xds, const Cairn__HttpConnectionManager *message,
         }
     }
 
+    chain->http_10 = message->http_protocol_options != NULL
+        && message->http_protocol_options->has_accept_http_10
+        && message->http_protocol_options->accept_http_10;
     chain->http2_upstream = message->has_http2_protocol_options;
     read_path_level(xds, message, chain);
 }
