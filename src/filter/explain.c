@@ -10,6 +10,7 @@
 
 #include "filter/chain.h"
 #include "http/normalize.h"
+#include "route/action.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -253,11 +254,16 @@ tell_passed_over(walk_t *walk)
         = CN_BLOCK_ITEMS(block, walk->chain->routes, cn_table_route_t);
 
     for (uint32_t i = 0; i < walk->chain->routes.count && &routes[i] != walk->route; i++) {
-        char  why[160] = "";
+        char        why[160] = "";
+        cn_match_t  match = cn_route_matches(block, &routes[i], &walk->input, why);
 
-        if (cn_route_matches(block, &routes[i], &walk->input, why) != CN_MATCH_YES) {
+        if (match != CN_MATCH_YES) {
             cn_explain_line(walk->explain, block, &routes[i].origin, "route: not %.*s: %s",
                             CN_BYTES_ARG(cn_block_bytes(block, routes[i].name)), why);
+        }
+
+        if (match == CN_MATCH_ERROR) {
+            return;                         /* what comes after it is not asked */
         }
     }
 }
@@ -310,6 +316,87 @@ tell_endpoints(walk_t *walk, uint32_t cluster)
 }
 
 
+/* What becomes of headers, as said in the table; `where` is the indent. */
+static void
+tell_header_ops(walk_t *walk, cn_rel_array_t ref, const char *where)
+{
+    static const char *const     verbs[] = { "", "set", "add", "remove" };
+    const cn_block_t            *block = walk->target.block;
+    const cn_table_header_op_t  *ops = CN_BLOCK_ITEMS(block, ref, cn_table_header_op_t);
+
+    for (uint32_t i = 0; i < ref.count; i++) {
+        cn_bytes_t  value = cn_block_bytes(block, ops[i].value);
+
+        cn_explain_line(walk->explain, NULL, NULL, "%s%s header: %s %.*s%s%.*s", where,
+                        ops[i].on_response ? "response" : "request", verbs[ops[i].op],
+                        CN_BYTES_ARG(cn_block_bytes(block, ops[i].name)),
+                        ops[i].op == CN_HEADER_OP_REMOVE ? "" : ": ", CN_BYTES_ARG(value));
+    }
+}
+
+
+/* The authority and path that go upstream.  False: the rewrite fails. */
+static bool
+tell_rewrite(walk_t *walk)
+{
+    const cn_block_t  *block = walk->target.block;
+    cn_bytes_t         host = cn_route_host_rewrite(block, walk->route, NULL);
+    cn_bytes_t         path;
+
+    if (cn_route_rewrite(block, walk->route, walk->head.path, walk->explain->pool, &path)
+        != CN_OK)
+    {
+        answer(walk, 500, "the path cannot be rewritten");
+        return false;
+    }
+
+    if (path.len > 0) {
+        cn_explain_line(walk->explain, NULL, NULL, "   rewrite: the path goes on as %.*s",
+                        CN_BYTES_ARG(path));
+    }
+
+    if (host.len > 0) {
+        cn_explain_line(walk->explain, NULL, NULL, "   rewrite: the authority goes on as %.*s",
+                        CN_BYTES_ARG(host));
+    }
+
+    return true;
+}
+
+
+static void
+tell_redirect(walk_t *walk)
+{
+    cn_bytes_t  location;
+
+    if (cn_route_location(walk->target.block, walk->route, &walk->head, walk->explain->pool,
+                          &location) != CN_OK)
+    {
+        answer(walk, 500, "the path cannot be rewritten");
+        return;
+    }
+
+    cn_explain_line(walk->explain, NULL, NULL, "   redirect: to %.*s", CN_BYTES_ARG(location));
+    answer(walk, walk->route->direct_status, "by the route itself");
+}
+
+
+static void
+tell_direct(walk_t *walk)
+{
+    const cn_table_route_t  *route = walk->route;
+    char                     text[80];
+    cn_bytes_t               body = cn_block_bytes(walk->target.block, route->direct_body);
+
+    if (body.len > 0) {
+        cn_bytes_escape(body, text, sizeof(text));
+        cn_explain_line(walk->explain, NULL, NULL, "   body: %zu octets: %s", body.len, text);
+    }
+
+    answer(walk, route->direct_status != 0 ? route->direct_status : 500, "by the route itself");
+}
+
+
 static const char *
 policy_name(uint8_t lb)
 {
@@ -337,6 +424,13 @@ tell_destination(walk_t *walk, const cn_table_destination_t *destination)
 
     cn_explain_line(walk->explain, block, &walk->route->origin, "   destination: %g %% to %.*s",
                     share, CN_BYTES_ARG(cn_block_bytes(block, destination->cluster_name)));
+
+    tell_header_ops(walk, destination->header_ops, "      ");
+
+    if (walk->route->host_rewrite.len == 0 && destination->host_rewrite.len > 0) {
+        cn_explain_line(walk->explain, NULL, NULL, "      rewrite: the authority goes on as %.*s",
+                        CN_BYTES_ARG(cn_block_bytes(block, destination->host_rewrite)));
+    }
 
     cluster_block = destination->cluster != 0
         ? cn_tables_cluster(walk->tables, destination->cluster, NULL) : NULL;
@@ -370,8 +464,19 @@ tell_route(walk_t *walk)
     cn_explain_line(walk->explain, block, &route->origin, "route: %.*s, %s, %u more tries",
                     CN_BYTES_ARG(cn_block_bytes(block, route->name)), timeout, route->retry.tries);
 
+    tell_header_ops(walk, route->header_ops, "   ");
+
+    if (route->action == CN_ACTION_REDIRECT) {
+        tell_redirect(walk);
+        return;
+    }
+
     if (route->action == CN_ACTION_DIRECT_RESPONSE || route->destinations.count == 0) {
-        answer(walk, route->direct_status != 0 ? route->direct_status : 500, "by the route itself");
+        tell_direct(walk);
+        return;
+    }
+
+    if (!tell_rewrite(walk)) {
         return;
     }
 
@@ -401,6 +506,7 @@ walk_filters_and_routes(walk_t *walk)
     }
 
     if (error) {
+        tell_passed_over(walk);
         answer(walk, 500, "a route's matcher failed");
         return;
     }

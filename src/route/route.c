@@ -117,11 +117,67 @@ match_query(const cn_block_t *block, const cn_table_header_match_t *match, cn_by
 }
 
 
+/* ---- in words -------------------------------------------------------------------------------- */
+
+#define WHY_SIZE  160
+
+/* "prefix /api": what a matcher wants, cut to fit. */
 static void
-say(char why[160], const char *text, cn_bytes_t name)
+want_of(const cn_block_t *block, const cn_table_string_match_t *match, char out[WHY_SIZE])
 {
-    if (why != NULL) {
-        snprintf(why, 160, "%s %.*s", text, (int) (name.len > 100 ? 100 : name.len), name.ptr);
+    static const char *const  kinds[] = { "", "", "prefix ", "suffix ", "part ", "pattern ",
+                                          "any " };
+    char                      text[100];
+
+    cn_bytes_escape(cn_block_bytes(block, match->value), text, sizeof(text));
+    snprintf(out, WHY_SIZE, "%s%s%s", match->kind <= CN_STRING_ANY ? kinds[match->kind] : "",
+             text, match->ignore_case ? " in any case" : "");
+}
+
+
+static void
+say_path(const cn_block_t *block, const cn_table_route_t *route, cn_match_t match,
+    char why[WHY_SIZE])
+{
+    static const char *const  kinds[] = { "", "any", "exact", "prefix", "separated prefix",
+                                          "pattern" };
+    char                      text[100];
+
+    if (why == NULL) {
+        return;
+    }
+
+    cn_bytes_escape(cn_block_bytes(block, route->path), text, sizeof(text));
+    snprintf(why, WHY_SIZE, "the path %s %s %s%s",
+             match == CN_MATCH_ERROR ? "cannot be matched with" : "does not match",
+             kinds[route->path_kind], text, route->path_ignore_case ? " in any case" : "");
+}
+
+
+/* `what` is "header" or "parameter". */
+static void
+say_match(const cn_block_t *block, const char *what, const cn_table_header_match_t *item,
+    cn_match_t match, char why[WHY_SIZE])
+{
+    char  name[48];
+    char  want[WHY_SIZE];
+
+    if (why == NULL) {
+        return;
+    }
+
+    cn_bytes_escape(cn_block_bytes(block, item->name), name, sizeof(name));
+    want_of(block, &item->value, want);
+
+    if (match == CN_MATCH_ERROR) {
+        snprintf(why, WHY_SIZE, "%s %s cannot be matched with %.60s", what, name, want);
+
+    } else if (item->present_only) {
+        snprintf(why, WHY_SIZE, "%s %s is %s", what, name, item->invert ? "there" : "not there");
+
+    } else {
+        snprintf(why, WHY_SIZE, "%s %s %s %.60s", what, name,
+                 item->invert ? "is what it must not be:" : "is not", want);
     }
 }
 
@@ -135,7 +191,7 @@ cn_route_matches(const cn_block_t *block, const cn_table_route_t *route,
     cn_match_t                      match = match_path(block, route, input->path);
 
     if (match != CN_MATCH_YES) {
-        say(why, "the path does not match", cn_block_bytes(block, route->path));
+        say_path(block, route, match, why);
         return match;
     }
 
@@ -145,7 +201,7 @@ cn_route_matches(const cn_block_t *block, const cn_table_route_t *route,
         match = cn_match_header(block, &headers[i], input);
 
         if (match != CN_MATCH_YES) {
-            say(why, "the request does not match on", cn_block_bytes(block, headers[i].name));
+            say_match(block, "header", &headers[i], match, why);
             return match;
         }
     }
@@ -156,7 +212,7 @@ cn_route_matches(const cn_block_t *block, const cn_table_route_t *route,
         match = match_query(block, &query[i], input->query);
 
         if (match != CN_MATCH_YES) {
-            say(why, "the query does not match on", cn_block_bytes(block, query[i].name));
+            say_match(block, "parameter", &query[i], match, why);
             return match;
         }
     }
@@ -164,6 +220,8 @@ cn_route_matches(const cn_block_t *block, const cn_table_route_t *route,
     return CN_MATCH_YES;
 }
 
+
+/* ---- the search ------------------------------------------------------------------------------ */
 
 /* The best (lowest matching) position so far, while candidates are tried. */
 typedef struct {
