@@ -8,7 +8,8 @@
 
 #include "source/istio/rules.h"
 
-#define WEIGHT_MAX  1000000
+#define WEIGHT_MAX    1000000
+#define ATTEMPTS_MAX  1000
 
 typedef struct {
     cn_istio_t  *istio;
@@ -306,15 +307,86 @@ read_backend(const reader_t *reader, cn_doc_t *item, const char *field, cn_rule_
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 
+/* {attempts, backoff, codes}: beside istiod's own conditions a status is one. */
+static void
+read_retry(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rule)
+{
+    cn_doc_t    *node = cn_read_mapping(read, item, "retry", field);
+    const char  *path = cn_read_path(read, "%s.retry", field);
+    cn_doc_t    *codes = cn_read_sequence(read, node, "codes", path);
+    cn_retry_t  *retry = &rule->retry;
+    cn_route_t   defaults;
+    uint64_t     number = 0;
+    size_t       index = 0;
+
+    if (node == NULL) {
+        return;
+    }
+
+    cn_route_defaults(&defaults, read->pool);
+    rule->has_retry = true;
+    *retry = defaults.retry;
+    retry->on &= ~(uint32_t) CN_RETRY_RETRIABLE_STATUS_CODES;
+    (void) cn_read_u64(read, node, "attempts", path, 0, ATTEMPTS_MAX, &number);
+    retry->tries = (uint32_t) number;
+
+    if (cn_read_duration_ms(read, node, "backoff", path, &retry->base_backoff_ms)) {
+        retry->max_backoff_ms = retry->base_backoff_ms > UINT32_MAX / 10 ? UINT32_MAX
+            : retry->base_backoff_ms * 10;
+    }
+
+    CN_DOC_EACH(codes, code) {
+        const char  *place = cn_read_path(read, "%s.codes[%zu]", path, index++);
+        uint32_t     status;
+
+        if (cn_doc_u64(code, 400, 599, &number) != CN_OK) {
+            cn_doc_use_all(code);
+            cn_read_error(read, code, place, "expected a status in 400..599");
+            continue;
+        }
+
+        status = (uint32_t) number;
+        retry->on |= CN_RETRY_RETRIABLE_STATUS_CODES;
+        cn_rule_add(read, &retry->statuses, &status);
+    }
+}
+
+
+/* backendRequest is of each try; where nothing is tried again, it is of the only one. */
 static void
 read_timeouts(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_t *rule)
 {
-    static const char *const  unsupported[] = { "backendRequest", NULL };
-    cn_doc_t                 *timeouts = cn_read_mapping(read, item, "timeouts", field);
-    const char               *path = cn_read_path(read, "%s.timeouts", field);
+    cn_doc_t    *timeouts = cn_read_mapping(read, item, "timeouts", field);
+    const char  *path = cn_read_path(read, "%s.timeouts", field);
+    uint32_t     backend_ms = 0;
 
     (void) cn_read_duration_ms(read, timeouts, "request", path, &rule->timeout_ms);
-    cn_read_unsupported(read, timeouts, path, unsupported);
+
+    if (!cn_read_duration_ms(read, timeouts, "backendRequest", path, &backend_ms)
+        || backend_ms == 0)
+    {
+        return;
+    }
+
+    if (rule->has_retry) {
+        rule->retry.per_try_timeout_ms = backend_ms;
+
+    } else {
+        rule->timeout_ms = backend_ms;
+    }
+}
+
+
+static void
+read_session(cn_read_t *read, cn_doc_t *item, const char *field)
+{
+    cn_doc_t  *node = cn_doc_get(item, "sessionPersistence");
+
+    if (node != NULL) {
+        cn_doc_use_all(node);
+        cn_read_warn(read, node, cn_read_path(read, "%s.sessionPersistence", field),
+                     "istiod makes none for a waypoint: no effect");
+    }
 }
 
 
@@ -336,11 +408,10 @@ static void
 read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t number,
     cn_array_t *rules)
 {
-    static const char *const  unsupported[] = { "retry", "sessionPersistence", NULL };
-    cn_read_t                *read = reader->read;
-    cn_doc_t                 *matches, *backends;
-    cn_rule_t                 rule;
-    size_t                    index = 0;
+    cn_read_t  *read = reader->read;
+    cn_doc_t   *matches, *backends;
+    cn_rule_t   rule;
+    size_t      index = 0;
 
     if (!cn_read_is_mapping(read, item, field)) {
         return;
@@ -358,8 +429,9 @@ read_rule(const reader_t *reader, cn_doc_t *item, const char *field, size_t numb
     matches = cn_read_sequence(read, item, "matches", field);
     backends = cn_read_sequence(read, item, "backendRefs", field);
     read_rule_filters(reader, item, field, &rule);
+    read_retry(read, item, field, &rule);
     read_timeouts(read, item, field, &rule);
-    cn_read_unsupported(read, item, field, unsupported);
+    read_session(read, item, field);
 
     CN_DOC_EACH(backends, node) {
         read_backend(reader, node, cn_read_path(read, "%s.backendRefs[%zu]", field, index++),
