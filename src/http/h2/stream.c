@@ -459,6 +459,11 @@ h2_stream_finish(h2_stream_t *stream, cn_reset_reason_t reason, const char *deta
     size_t                       sent = stream->framed;
     bool                         tell_over = h2->server || stream->as_stream;
 
+    /* answered before the request had ended: whoever may still send must learn that it is over */
+    if (reason == CN_RESET_NONE && !h2->server && !stream->write_done) {
+        reason = CN_RESET_REMOTE;
+    }
+
     detach(stream);
     cn_list_remove(&stream->link);
     stream->framed = 0;
