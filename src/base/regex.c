@@ -423,11 +423,15 @@ cn_regex_replace(cn_regex_t *regex, cn_bytes_t value, cn_bytes_t rewrite, cn_poo
     bool         any = false;
     cn_status_t  status = CN_ERR_LIMIT;
 
+    *result = value;
+
+    if (value.len == 0) {
+        value = CN_BYTES("");           /* places in it are reckoned from its pointer */
+    }
+
     if (value.len <= CN_REGEX_VALUE_MAX) {
         status = replace_all(regex, value, rewrite, &text, &any);
     }
-
-    *result = value;
 
     if (status == CN_OK && any) {
         status = cn_pool_copy(pool, cn_bytes(text.ptr, text.len), result);

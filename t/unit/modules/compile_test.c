@@ -360,12 +360,128 @@ cells_follow_endpoints_and_are_given_back(void **state)
 }
 
 
+#define RANDOM_ROUTES  40
+
+static uint32_t
+draw(uint64_t *random, uint32_t bound)
+{
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+
+    return (uint32_t) (*random % bound);
+}
+
+
+/* "/aB/b": of few letters, so that routes and paths meet. */
+static void
+random_path(uint64_t *random, char out[16])
+{
+    size_t  len = 1 + draw(random, 6);
+
+    out[0] = '/';
+
+    for (size_t i = 1; i < len; i++) {
+        out[i] = "aAb/"[draw(random, 4)];
+    }
+
+    out[len] = '\0';
+}
+
+
+/* A VirtualService of all kinds of path matches, some of them with a header. */
+static char *
+random_routes(cn_pool_t *pool, uint64_t *random)
+{
+    char  *text = cn_pool_printf(pool, "{apiVersion: networking.istio.io/v1, kind: VirtualService, "
+                                 "metadata: {name: web}, spec: {hosts: [web], http: [");
+
+    for (unsigned i = 0; i < RANDOM_ROUTES; i++) {
+        static const char *const  kinds[] = { "exact", "prefix", "regex" };
+        char                      path[16];
+
+        random_path(random, path);
+        text = cn_pool_printf(pool, "%s{name: r%u, match: [{uri: {%s: \"%s%s\"}, ignoreUriCase: %s"
+                              "%s}], route: [{destination: {host: web}}]},\n", text, i,
+                              kinds[draw(random, 3)], path, draw(random, 2) ? "" : "b",
+                              draw(random, 2) ? "true" : "false",
+                              draw(random, 3) ? "" : ", headers: {x: {regex: \"1|2\"}}");
+    }
+
+    return cn_pool_printf(pool, "%s]}}\n", text);
+}
+
+
+static const cn_table_route_t *
+first_of_all(const cn_block_t *service, const cn_table_chain_t *chain,
+    const cn_match_input_t *input)
+{
+    const cn_table_route_t  *routes = CN_BLOCK_ITEMS(service, chain->routes, cn_table_route_t);
+
+    for (uint32_t i = 0; i < chain->routes.count; i++) {
+        if (cn_route_matches(service, &routes[i], input, NULL) == CN_MATCH_YES) {
+            return &routes[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Whatever the kinds of matches and their order, the index finds what a walk would find. */
+static void
+the_index_finds_what_a_walk_would_find(void **state)
+{
+    uint64_t  random = 88172645463325252u;
+
+    (void) state;
+
+    for (unsigned round = 0; round < 20; round++) {
+        tester_t                 tester;
+        const cn_block_t        *service;
+        const cn_table_chain_t  *chain;
+
+        tester_open(&tester);
+        istio_read(&tester.istio, ISTIO_BASE, random_routes(tester.istio.pool, &random));
+        assert_int_equal(tester.istio.report->errors, 0);
+        assert_int_equal(compile(&tester), CN_OK);
+        adopt(&tester);
+        service = by_host(&tester, "web.default.svc.cluster.local", 80);
+        chain = cn_service_chain(service, 80);
+        assert_true(chain->routes.count > 1);
+
+        for (unsigned i = 0; i < 300; i++) {
+            char              path[16];
+            cn_message_t      head;
+            cn_match_input_t  input;
+            bool              error = false;
+
+            random_path(&random, path);
+            cn_message_init(&head, tester.istio.pool);
+            head.path = cn_bytes_str(path);
+
+            if (draw(&random, 2)) {
+                assert_int_equal(cn_headers_add(&head.headers, CN_BYTES("x"), CN_BYTES("2")), CN_OK);
+            }
+
+            cn_match_input_init(&input, &head, NULL, 80);
+            assert_ptr_equal(cn_route_find(service, chain, &input, &error),
+                             first_of_all(service, chain, &input));
+            assert_false(error);
+        }
+
+        tester_close(&tester);
+    }
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(bookinfo_is_found_by_host_address_and_id),
         cmocka_unit_test(the_index_keeps_the_order_of_routes),
+        cmocka_unit_test(the_index_finds_what_a_walk_would_find),
         cmocka_unit_test(a_policy_is_packed_with_what_it_needs),
         cmocka_unit_test(a_reload_writes_what_changed_and_keeps_ids),
         cmocka_unit_test(an_address_taken_twice_is_told_and_the_first_has_it),
