@@ -89,7 +89,7 @@ spec:
   clusterIP: {vip}
   clusterIPs: ["{vip}"]
   ports:
-  - name: http
+  - name: {protocol}
     port: {port}
     targetPort: {app_port}
     protocol: TCP
@@ -170,9 +170,9 @@ def service_name(index):
     return "svc" if index == 0 else f"svc{index}"
 
 
-def _service(index):
+def _service(index, protocol="http"):
     return SERVICE.format(name=service_name(index), vip=levels.vip(index), port=levels.VIP_PORT,
-                          app_port=places.APP_PORT)
+                          app_port=places.APP_PORT, protocol=protocol)
 
 
 def plain(pod):
@@ -180,12 +180,13 @@ def plain(pod):
     return MESH.format(annotations="", pod=pod, app_port=places.APP_PORT) + _service(0)
 
 
-def waypoint(pod, services):
+def waypoint(pod, services, http2):
     """That many services in the mesh, each with a policy and (if several) two routes."""
+    protocol = "http2" if http2 else "http"
     parts = [MESH.format(annotations=IN_MESH, pod=pod, app_port=places.APP_PORT)]
     for index in range(services):
         name = service_name(index)
-        parts += [_service(index), POLICY.format(name=name)]
+        parts += [_service(index, protocol), POLICY.format(name=name)]
         if services > 1:
             parts.append(ROUTES.format(name=name, port=levels.VIP_PORT))
     return "".join(parts)

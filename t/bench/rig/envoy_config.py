@@ -293,8 +293,10 @@ def connect_originate():
             "filter_chains": [{"filters": [proxy]}]}
 
 
-def service_cluster(index, pod):
+def service_cluster(index, pod, http2):
     """The endpoints of one service: its pod, behind connect_originate."""
+    options = {"typed_extension_protocol_options": protocol_options(
+        explicit_http_config={"http2_protocol_options": {}})} if http2 else {}
     name = cluster_name(index)
     target = f"{pod}:{places.APP_PORT}"
     endpoint = {
@@ -304,6 +306,7 @@ def service_cluster(index, pod):
             ORIGINAL_DST: {"local": target},
             "istio": {"workload": "app;default;app;v1;Kubernetes"}}}}
     return {"name": name, "alt_stat_name": name.replace("|", ";") + ";", "type": "STATIC",
+            **options,
             "connect_timeout": "10s", "lb_policy": "LEAST_REQUEST", "circuit_breakers": BREAKERS,
             "transport_socket": internal_transport((ORIGINAL_DST, "istio")),
             "metadata": {"filter_metadata": {"istio": {"services": [
@@ -338,11 +341,11 @@ def connect_originate_cluster():
             "transport_socket": upstream_tls()}
 
 
-def waypoint(addresses, services):
+def waypoint(addresses, services, http2):
     """A waypoint of that many services, each with a policy and (if several) two routes."""
     listeners = [connect_terminate(addresses), main_internal(services), connect_originate()]
     clusters = [main_internal_cluster(), connect_originate_cluster()]
-    clusters += [service_cluster(index, addresses.pod) for index in range(services)]
+    clusters += [service_cluster(index, addresses.pod, http2) for index in range(services)]
     return bootstrap(addresses, listeners, clusters)
 
 

@@ -29,6 +29,7 @@ class Level:
     peers: tuple = ("envoy", "cairn")
     rate: int = 0
     memory: bool = False
+    http2: bool = False     # what the service speaks
     # (peer, figure, at most): cairn's figure divided by the peer's
     limits: tuple = field(default=())
 
@@ -41,6 +42,9 @@ _LEVELS = [
           ["-m", "h1", "-c", "4", "-t", "16"], limits=(("envoy", "cpu", 1 / 6),)),
     Level("L3c64", "hbone", "as L3, from 64 connections with one tunnel each",
           ["-m", "h1", "-c", "64", "-t", "1"], limits=(("envoy", "cpu", 1 / 4),)),
+    Level("L4", "hbone", "as L3, HTTP/2 inside; 4 connections x 4 tunnels x 16 streams",
+          ["-m", "h2", "-c", "4", "-t", "4", "-s", "16"], http2=True,
+          limits=(("envoy", "cpu", 1 / 4),)),
     Level("L5conn", "hbone", "a new TLS connection, tunnel and request each time, 32 at once",
           ["-m", "h1", "-c", "32", "-t", "1", "--churn", "conn"],
           limits=(("envoy", "cpu", 1.35),)),
@@ -60,7 +64,7 @@ _LEVELS = [
 ]
 
 LEVELS = {level.name: level for level in _LEVELS}
-DEFAULT = ["L1", "L3", "L3c64", "L5conn", "L5tun", "L6", "L8"]
+DEFAULT = ["L1", "L3", "L3c64", "L4", "L5conn", "L5tun", "L6", "L8"]
 
 # L6, of cairn: absolute figures
 IDLE_PSS_MB = 24

@@ -88,7 +88,7 @@ class Envoy(Proxy):
         if self.level.front == "tcp":
             config = envoy_config.plain(addresses)
         else:
-            config = envoy_config.waypoint(addresses, self.services)
+            config = envoy_config.waypoint(addresses, self.services, self.level.http2)
         path = places.run_file(f"envoy-{self.level.name}.json")
         envoy_config.write(path, config)
         self.launch([self.binary, "-c", path, "--concurrency", str(self.workers), "-l", "error",
@@ -130,7 +130,7 @@ class Cairn(Proxy):
             admin=places.free_port(), status=self.status, metrics=places.free_port(),
             pod=self.pod)
         resources = (cairn_config.plain(self.pod) if plain
-                     else cairn_config.waypoint(self.pod, self.services))
+                     else cairn_config.waypoint(self.pod, self.services, self.level.http2))
         path = cairn_config.write(folder, addresses, resources, self.workers)
         self.launch([self.binary, "-c", path, "-p", folder])
 
