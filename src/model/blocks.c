@@ -242,13 +242,46 @@ pack_endpoint(const cn_blocks_t *blocks, const cn_endpoint_config_t *endpoint,
 }
 
 
+/* Those that are healthy, or those that are not, from the *next-th place on. */
+static cn_status_t
+pack_endpoints(const cn_blocks_t *blocks, const cn_array_t *endpoints, bool healthy,
+    cn_block_builder_t *builder, cn_table_endpoints_t *made, uint32_t *next)
+{
+    CN_ARRAY_EACH(endpoints, const cn_endpoint_config_t, endpoint) {
+        cn_table_endpoint_t  item;
+
+        if (endpoint->healthy != healthy) {
+            continue;
+        }
+
+        item = pack_endpoint(blocks, endpoint, builder);
+        item.weight_before = made->total_weight;
+
+        if (healthy) {
+            if (item.weight > UINT32_MAX - made->total_weight) {
+                return CN_ERR_LIMIT;
+            }
+
+            made->usable++;
+            made->total_weight += item.weight;
+            made->weight_unit = (uint32_t) cn_common_divisor(item.weight, made->weight_unit);
+        }
+
+        put(builder, made->endpoints.at + (uint32_t) (*next * sizeof(item)), &item, sizeof(item));
+        (*next)++;
+    }
+
+    return CN_OK;
+}
+
+
 cn_status_t
 cn_blocks_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint32_t id,
     cn_block_builder_t **builder)
 {
     const cn_array_t      *endpoints = &cluster->endpoints;
     cn_table_endpoints_t   made = { .cluster = id };
-    uint64_t               total = 0;
+    uint32_t               next = 0;
 
     *builder = cn_block_builder_create(CN_BLOCK_ENDPOINTS, id, sizeof(made));
 
@@ -259,22 +292,14 @@ cn_blocks_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, uint
     made.endpoints = cn_block_add_array(*builder, endpoints->count, sizeof(cn_table_endpoint_t),
                                         _Alignof(cn_table_endpoint_t));
 
-    for (size_t i = 0; i < endpoints->count; i++) {
-        cn_table_endpoint_t  item = pack_endpoint(blocks,
-                                                  CN_ARRAY_AT(endpoints,
-                                                      const cn_endpoint_config_t, i), *builder);
-
-        total += (item.flags & CN_ENDPOINT_HEALTHY) != 0 ? item.weight : 0;
-        put(*builder, made.endpoints.at + (uint32_t) (i * sizeof(item)), &item, sizeof(item));
-    }
-
-    if (total > UINT32_MAX) {
+    if (pack_endpoints(blocks, endpoints, true, *builder, &made, &next) != CN_OK
+        || pack_endpoints(blocks, endpoints, false, *builder, &made, &next) != CN_OK)
+    {
         cn_block_builder_destroy(*builder);
         *builder = NULL;
         return CN_ERR_LIMIT;
     }
 
-    made.total_weight = (uint32_t) total;
     put_root(*builder, &made, sizeof(made));
 
     return CN_OK;

@@ -263,6 +263,8 @@ typedef struct {
     uint16_t        hbone_port;         /* 15008 */
     uint32_t        flags;              /* cn_endpoint_flags_t */
     uint32_t        weight;             /* >= 1 */
+    uint32_t        weight_before;      /* of all that stand before it and may be chosen */
+    uint32_t        reserved;
     /* slab cell: active requests, outlier state; UINT32_MAX: the overflow cell */
     uint32_t        cell;
     uint64_t        cell_key;           /* what the cell must hold to be this endpoint's */
@@ -271,11 +273,34 @@ typedef struct {
     cn_rel_bytes_t  uid;                /* the workload's, part of the pool's key */
 } cn_table_endpoint_t;
 
+/* Those that may be chosen, healthy and not draining, stand first: a choice looks at few. */
 typedef struct {
     uint32_t        cluster;            /* id */
-    uint32_t        total_weight;       /* of healthy ones */
+    uint32_t        usable;             /* how many may be chosen */
+    uint32_t        total_weight;       /* of these */
+    uint32_t        weight_unit;        /* the greatest that divides each of their weights */
     cn_rel_array_t  endpoints;          /* cn_table_endpoint_t */
 } cn_table_endpoints_t;
+
+static inline bool
+cn_endpoint_usable(const cn_table_endpoint_t *endpoint)
+{
+    return (endpoint->flags & (CN_ENDPOINT_HEALTHY | CN_ENDPOINT_DRAINING)) == CN_ENDPOINT_HEALTHY;
+}
+
+/* The greatest common divisor; of 0 and a: a. */
+static inline uint64_t
+cn_common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        uint64_t  rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+
+    return a;
+}
 
 /* ---- workloads ---- */
 

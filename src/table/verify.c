@@ -486,7 +486,7 @@ endpoints_ok(walk_t *walk, const void *root)
 {
     const cn_table_endpoints_t  *set = root;
     const cn_table_endpoint_t   *items;
-    uint64_t                     sum = 0;
+    uint64_t                     sum = 0, unit = 0;
 
     if (!ITEMS(walk, set->endpoints, cn_table_endpoint_t, items)) {
         return false;
@@ -497,10 +497,22 @@ endpoints_ok(walk_t *walk, const void *root)
             return false;
         }
 
-        sum += (items[i].flags & CN_ENDPOINT_HEALTHY) ? items[i].weight : 0;
+        if (cn_endpoint_usable(&items[i]) != (i < set->usable)) {
+            return wrong(walk, "endpoints that may be chosen do not stand first");
+        }
+
+        if (i < set->usable) {
+            if (sum != items[i].weight_before) {
+                return wrong(walk, "endpoint weights do not add up");
+            }
+
+            sum += items[i].weight;
+            unit = cn_common_divisor(items[i].weight, unit);
+        }
     }
 
-    return sum == set->total_weight || wrong(walk, "endpoint weights do not add up");
+    return (set->usable <= set->endpoints.count && sum == set->total_weight
+            && unit == set->weight_unit) || wrong(walk, "endpoint weights do not add up");
 }
 
 

@@ -17,29 +17,21 @@
 #define GOLDEN       0x9e3779b97f4a7c15u    /* 2^64 over the golden ratio */
 #define SHARE_SHIFT  20                 /* of a share's fixed point */
 
-/* The endpoints of a cluster as they are now. */
+/* The endpoints of a cluster as they are now; those that may be chosen are the first ones. */
 typedef struct {
     const cn_block_t           *block;
     const cn_table_endpoint_t  *items;
-    uint32_t                    count;
-    uint64_t                    total_weight;       /* of the healthy ones */
-    uint32_t                    healthy;
-    bool                        weighted;           /* not all weights are equal */
+    uint32_t                    usable;
+    uint32_t                    total_weight;
+    uint32_t                    unit;           /* divides all weights */
+    bool                        weighted;       /* not all weights are equal */
 } endpoints_t;
-
-
-static bool
-is_healthy(const cn_table_endpoint_t *endpoint)
-{
-    return (endpoint->flags & CN_ENDPOINT_HEALTHY) && !(endpoint->flags & CN_ENDPOINT_DRAINING);
-}
 
 
 static bool
 load_endpoints(const cn_tables_t *tables, uint32_t cluster, endpoints_t *endpoints)
 {
     const cn_table_endpoints_t  *table;
-    const cn_table_endpoint_t   *first = NULL;
 
     *endpoints = (endpoints_t) { .block = cn_tables_endpoints(tables, cluster, NULL) };
 
@@ -49,57 +41,33 @@ load_endpoints(const cn_tables_t *tables, uint32_t cluster, endpoints_t *endpoin
 
     table = cn_block_root(endpoints->block);
     endpoints->items = CN_BLOCK_ITEMS(endpoints->block, table->endpoints, cn_table_endpoint_t);
-    endpoints->count = table->endpoints.count;
+    endpoints->usable = table->usable;
+    endpoints->total_weight = table->total_weight;
+    endpoints->unit = table->weight_unit;
+    endpoints->weighted = (uint64_t) table->weight_unit * table->usable != table->total_weight;
 
-    for (uint32_t i = 0; i < endpoints->count; i++) {
-        const cn_table_endpoint_t  *item = &endpoints->items[i];
-
-        if (is_healthy(item)) {
-            first = first == NULL ? item : first;
-            endpoints->healthy++;
-            endpoints->total_weight += item->weight;
-            endpoints->weighted |= item->weight != first->weight;
-        }
-    }
-
-    return endpoints->healthy > 0;
+    return endpoints->usable > 0;
 }
 
 
-/* The nth healthy one. */
-static const cn_table_endpoint_t *
-nth_healthy(const endpoints_t *endpoints, uint32_t n)
-{
-    if (endpoints->healthy == endpoints->count) {
-        return &endpoints->items[n];
-    }
-
-    for (uint32_t i = 0; i < endpoints->count; i++) {
-        if (is_healthy(&endpoints->items[i]) && n-- == 0) {
-            return &endpoints->items[i];
-        }
-    }
-
-    return &endpoints->items[0];
-}
-
-
+/* Whose weight a point below total_weight lies in. */
 static const cn_table_endpoint_t *
 weighted_at(const endpoints_t *endpoints, uint64_t point)
 {
-    for (uint32_t i = 0; i < endpoints->count; i++) {
-        if (!is_healthy(&endpoints->items[i])) {
-            continue;
-        }
+    uint32_t  low = 0, high = endpoints->usable;
 
-        if (point < endpoints->items[i].weight) {
-            return &endpoints->items[i];
-        }
+    while (high - low > 1) {
+        uint32_t  middle = low + (high - low) / 2;
 
-        point -= endpoints->items[i].weight;
+        if (endpoints->items[middle].weight_before <= point) {
+            low = middle;
+
+        } else {
+            high = middle;
+        }
     }
 
-    return nth_healthy(endpoints, 0);
+    return &endpoints->items[low];
 }
 
 
@@ -110,7 +78,7 @@ draw(const endpoints_t *endpoints)
         return weighted_at(endpoints, cn_random_below(endpoints->total_weight));
     }
 
-    return nth_healthy(endpoints, (uint32_t) cn_random_below(endpoints->healthy));
+    return &endpoints->items[cn_random_below(endpoints->usable)];
 }
 
 
@@ -164,20 +132,12 @@ add_candidate(const cn_upstream_t *upstream, const cn_table_endpoint_t *endpoint
 static void
 add_sample(const cn_upstream_t *upstream, const endpoints_t *endpoints, candidates_t *found)
 {
-    uint64_t  step = endpoints->total_weight / CANDIDATES + 1;
-    uint64_t  point = cn_random_below(step);
-    uint64_t  passed = 0;
+    uint64_t  step = (uint64_t) endpoints->total_weight / CANDIDATES + 1;
 
-    for (uint32_t i = 0; i < endpoints->count; i++) {
-        const cn_table_endpoint_t  *item = &endpoints->items[i];
-
-        if (!is_healthy(item)) {
-            continue;
-        }
-
-        for (passed += item->weight; point < passed && found->count < CANDIDATES; point += step) {
-            add_candidate(upstream, item, 1, found);
-        }
+    for (uint64_t at = cn_random_below(step);
+         at < endpoints->total_weight && found->count < CANDIDATES; at += step)
+    {
+        add_candidate(upstream, weighted_at(endpoints, at), 1, found);
     }
 }
 
@@ -188,14 +148,12 @@ draw_by_share(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t *endp
     candidates_t  found = { .count = 0 };
     uint64_t      point;
 
-    if (endpoints->healthy > CANDIDATES) {
+    if (endpoints->usable > CANDIDATES) {
         add_sample(upstream, endpoints, &found);
 
     } else {
-        for (uint32_t i = 0; i < endpoints->count; i++) {
-            if (is_healthy(&endpoints->items[i])) {
-                add_candidate(upstream, &endpoints->items[i], endpoints->items[i].weight, &found);
-            }
+        for (uint32_t i = 0; i < endpoints->usable; i++) {
+            add_candidate(upstream, &endpoints->items[i], endpoints->items[i].weight, &found);
         }
     }
 
@@ -226,7 +184,7 @@ draw_least_request(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t 
 
     first = second = draw(endpoints);
 
-    for (unsigned i = 0; i < 4 && second == first && endpoints->healthy > 1; i++) {
+    for (unsigned i = 0; i < 4 && second == first && endpoints->usable > 1; i++) {
         second = draw(endpoints);
     }
 
@@ -237,20 +195,6 @@ draw_least_request(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t 
 
 /* ---- round robin ---- */
 
-static uint64_t
-common_divisor(uint64_t a, uint64_t b)
-{
-    while (b != 0) {
-        uint64_t  rest = a % b;
-
-        a = b;
-        b = rest;
-    }
-
-    return a;
-}
-
-
 /*
  * Every weight's worth once in as many turns as all weights have together, and evenly spread: the
  * points 0..total - 1 are visited by strides near the golden section, which share no divisor with
@@ -259,24 +203,17 @@ common_divisor(uint64_t a, uint64_t b)
 static const cn_table_endpoint_t *
 weighted_turn(const endpoints_t *endpoints, uint64_t turn)
 {
-    uint64_t  unit = 0, total, stride, point;
+    uint64_t  total = endpoints->total_weight / endpoints->unit;
+    uint64_t  stride = (uint64_t) ((unsigned __int128) total * GOLDEN >> 64) + 1;
+    uint64_t  point;
 
-    for (uint32_t i = 0; i < endpoints->count; i++) {
-        if (is_healthy(&endpoints->items[i])) {
-            unit = common_divisor(endpoints->items[i].weight, unit);
-        }
-    }
-
-    total = endpoints->total_weight / unit;
-    stride = (uint64_t) ((unsigned __int128) total * GOLDEN >> 64) + 1;
-
-    while (common_divisor(total, stride) != 1) {
+    while (cn_common_divisor(total, stride) != 1) {
         stride++;
     }
 
     point = turn % total * stride % total;  /* a table's weights have a sum of 32 bits */
 
-    return weighted_at(endpoints, point * unit);
+    return weighted_at(endpoints, point * endpoints->unit);
 }
 
 
@@ -286,7 +223,7 @@ draw_round_robin(cn_upstream_t *upstream, uint32_t cluster, const endpoints_t *e
     uint64_t  turn = next_turn(upstream, cluster);
 
     return endpoints->weighted ? weighted_turn(endpoints, turn)
-                               : nth_healthy(endpoints, (uint32_t) (turn % endpoints->healthy));
+                               : &endpoints->items[turn % endpoints->usable];
 }
 
 

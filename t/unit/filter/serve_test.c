@@ -195,7 +195,9 @@ put_cluster(rig_t *rig, const cn_address_t *address)
     };
     memcpy(endpoint->ip, address->ip, 16);
     root = cn_block_builder_root(builder);
-    *root = (cn_table_endpoints_t) { .cluster = 7, .total_weight = 1, .endpoints = endpoints };
+    *root = (cn_table_endpoints_t) {
+        .cluster = 7, .usable = 1, .total_weight = 1, .weight_unit = 1, .endpoints = endpoints,
+    };
     put_block(rig, builder, &keys[1], 1);
 }
 

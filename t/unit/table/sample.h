@@ -248,7 +248,7 @@ sample_endpoints(uint64_t id, uint32_t number)
         };
     }
 
-    *SAMPLE_ROOT(builder, cn_table_endpoints_t) = (cn_table_endpoints_t) { number, 1, list };
+    *SAMPLE_ROOT(builder, cn_table_endpoints_t) = (cn_table_endpoints_t) { number, 1, 1, 1, list };
 
     return builder;
 }

@@ -235,6 +235,20 @@ broken_clusters_endpoints_and_globals_are_refused(void **state)
     endpoint->weight = 2;
     assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);     /* the sum says 1 */
     endpoint->weight = 1;
+    assert_int_equal(cn_table_verify(block, &what), CN_OK);
+    endpoint->weight_before = 1;
+    assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);
+    endpoint->weight_before = 0;
+    set->weight_unit = 2;
+    assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);
+    set->weight_unit = 1;
+    set->usable = 0;
+    assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);     /* one may be chosen */
+    set->usable = 2;
+    assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);     /* the second may not */
+    set->usable = 3;
+    assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);     /* there is no third */
+    set->usable = 1;
     endpoint->flags |= 8;
     assert_int_equal(cn_table_verify(block, &what), CN_ERR_SYNTAX);
     free(block);

@@ -61,7 +61,7 @@ put_endpoints(chooser_t *chooser, const uint32_t *weights)
     cn_block_builder_t    *builder = cn_block_builder_create(CN_BLOCK_ENDPOINTS, CLUSTER,
                                                              sizeof(cn_table_endpoints_t));
     cn_table_endpoints_t   made = { .cluster = CLUSTER };
-    uint32_t               count = 0;
+    uint32_t               count = 0, place = 0;
     uint8_t                key[CN_KEY_MAX];
 
     while (weights[count] != 0) {
@@ -72,16 +72,26 @@ put_endpoints(chooser_t *chooser, const uint32_t *weights)
     made.endpoints = cn_block_add_array(builder, count, sizeof(cn_table_endpoint_t),
                                         _Alignof(cn_table_endpoint_t));
 
-    for (uint32_t i = 0; i < count; i++) {
-        bool                 healthy = weights[i] < 1u << 31;
+    for (uint32_t i = 0; i < 2 * count; i++) {          /* first those that are healthy */
+        uint32_t             weight = weights[i % count];
+        bool                 healthy = weight < 1u << 31;
         cn_table_endpoint_t  item = {
-            .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, (uint8_t) i }, .port = 80,
-            .flags = healthy ? CN_ENDPOINT_HEALTHY : 0, .weight = weights[i] & 0x7fffffff,
-            .cell = 1 + i, .cell_key = 1000 + i,
+            .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, (uint8_t) (i % count) }, .port = 80,
+            .flags = healthy ? CN_ENDPOINT_HEALTHY : 0, .weight = weight & 0x7fffffff,
+            .weight_before = made.total_weight, .cell = 1 + i % count, .cell_key = 1000 + i % count,
         };
 
-        made.total_weight += healthy ? item.weight : 0;
-        memcpy(cn_block_builder_at(builder, made.endpoints.at + i * (uint32_t) sizeof(item)),
+        if (healthy != (i < count)) {
+            continue;
+        }
+
+        if (healthy) {
+            made.usable++;
+            made.total_weight += item.weight;
+            made.weight_unit = (uint32_t) cn_common_divisor(item.weight, made.weight_unit);
+        }
+
+        memcpy(cn_block_builder_at(builder, made.endpoints.at + place++ * (uint32_t) sizeof(item)),
                &item, sizeof(item));
     }
 
