@@ -153,7 +153,7 @@ $(O)/cairn-test: $(MAIN_OBJECT) $(TEST_LISTS) $(TEST_LIBS)
 	@echo "  LINK  $@"
 	$(say)$(call link,$@,$(MAIN_OBJECT) $(TEST_LISTS),$(TEST_LIBS))
 
-.PHONY: install demo bench h2spec
+.PHONY: install demo bench h2spec test-grpc
 install: all
 	@sh auto/install "$(O)/cairn" "$(DESTDIR)$(PREFIX)"
 
@@ -168,6 +168,10 @@ bench: all
 h2spec: all
 	@t/h2spec/build $(O)
 	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/h2spec/run $(O)/bench/bin/h2spec
+
+# gRPC's own client and server around it; the library comes from PyPI.
+test-grpc: all
+	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/grpc/run $(abspath $(O))
 
 
 # --- tests --------------------------------------------------------------------
