@@ -162,23 +162,14 @@ put_upstream(line_t *line, const cn_request_t *request)
 static void
 put_remote(line_t *line, const cn_request_t *request)
 {
-    const cn_header_t  *header = request->head == NULL ? NULL
-        : cn_headers_find_id(&request->head->headers, CN_HEADER_X_FORWARDED_FOR);
-    cn_address_t        address;
+    cn_address_t  address = request->connection->peer;
 
-    if (header != NULL) {
-        size_t      comma = cn_bytes_find_last_octet(header->value, ',');
-        cn_bytes_t  last = comma == SIZE_MAX ? header->value
-                                             : cn_bytes_from(header->value, comma + 1);
-
-        if (cn_address_parse_ip(cn_bytes_trim(last), &address) == CN_OK) {
-            address.port = 0;
-            put_address(line, &address);
-            return;
-        }
+    if (cn_match_remote_ip(request->head, request->connection, address.ip)) {
+        address.port = 0;
+        address.scope = 0;
     }
 
-    put_address(line, &request->connection->peer);
+    put_address(line, &address);
 }
 
 

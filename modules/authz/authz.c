@@ -101,9 +101,58 @@ is_of_connection(cn_authz_kind_t kind)
     case CN_AUTHZ_SERVICE_ACCOUNT:
     case CN_AUTHZ_SOURCE_IP:
     case CN_AUTHZ_PORT:
+    case CN_AUTHZ_REMOTE_IP:
+    case CN_AUTHZ_DESTINATION_IP:
+    case CN_AUTHZ_SNI:
         return true;
     default:
         return false;
+    }
+}
+
+
+/* "*" is of something (RE2's ".+"). */
+static cn_match_t
+match_text(const cn_block_t *block, const cn_table_authz_node_t *node, cn_bytes_t value)
+{
+    if (node->match.kind == CN_STRING_ANY && value.len == 0) {
+        return CN_MATCH_NO;
+    }
+
+    return cn_match_string(block, &node->match, value);
+}
+
+
+static cn_match_t
+match_header(const cn_block_t *block, const cn_table_authz_node_t *node,
+    const cn_match_input_t *input)
+{
+    const cn_table_header_match_t  match = {
+        .name = node->name,
+        .present_only = node->match.kind == CN_STRING_ANY,
+        .value = node->match,
+    };
+
+    return cn_match_header(block, &match, input);
+}
+
+
+static cn_match_t
+match_addresses(const cn_table_authz_node_t *node, const cn_match_input_t *input)
+{
+    uint8_t  ip[16];
+
+    switch ((cn_authz_kind_t) node->kind) {
+
+    case CN_AUTHZ_SOURCE_IP:
+        return match_ip(node, input->connection->peer.ip);
+
+    case CN_AUTHZ_DESTINATION_IP:
+        return match_ip(node, input->connection->local.ip);
+
+    default:
+        (void) cn_match_remote_ip(input->head, input->connection, ip);
+        return match_ip(node, ip);
     }
 }
 
@@ -125,16 +174,24 @@ evaluate_leaf(const cn_block_t *block, const cn_table_authz_node_t *node,
         return match_identity(block, node, input);
 
     case CN_AUTHZ_SOURCE_IP:
-        return match_ip(node, input->connection->peer.ip);
+    case CN_AUTHZ_REMOTE_IP:
+    case CN_AUTHZ_DESTINATION_IP:
+        return match_addresses(node, input);
+
+    case CN_AUTHZ_SNI:
+        return match_text(block, node, input->connection->sni);
+
+    case CN_AUTHZ_HEADER:
+        return match_header(block, node, input);
 
     case CN_AUTHZ_METHOD:
-        return cn_match_string(block, &node->match, input->head->method);
+        return match_text(block, node, input->head->method);
 
     case CN_AUTHZ_PATH:
-        return cn_match_string(block, &node->match, input->path);
+        return match_text(block, node, input->path);
 
     case CN_AUTHZ_HOST:
-        return cn_match_string(block, &node->match, input->head->authority);
+        return match_text(block, node, input->head->authority);
 
     case CN_AUTHZ_PORT:
         return input->port == node->port ? CN_MATCH_YES : CN_MATCH_NO;
@@ -284,7 +341,6 @@ authz_connection(cn_request_t *request, const void *config)
 /* ---- explain --------------------------------------------------------------------------------- */
 
 static const char *const  kind_names[CN_AUTHZ_KIND_COUNT] = {
-    [CN_AUTHZ_NOT] = "a negated condition",
     [CN_AUTHZ_PRINCIPAL] = "principal",
     [CN_AUTHZ_NAMESPACE] = "namespace",
     [CN_AUTHZ_SERVICE_ACCOUNT] = "service account",
@@ -293,7 +349,55 @@ static const char *const  kind_names[CN_AUTHZ_KIND_COUNT] = {
     [CN_AUTHZ_PATH] = "path",
     [CN_AUTHZ_HOST] = "host",
     [CN_AUTHZ_PORT] = "port",
+    [CN_AUTHZ_REMOTE_IP] = "remote address",
+    [CN_AUTHZ_DESTINATION_IP] = "destination address",
+    [CN_AUTHZ_SNI] = "server name (SNI)",
+    [CN_AUTHZ_HEADER] = "header",
 };
+
+
+#define WANTED_MAX  300                 /* octets of what a condition asks for, with its NUL */
+
+/* "header x-kind: one", "source address: 10.0.0.0/8", "not method: GET". */
+static void
+describe(const cn_block_t *block, const cn_table_authz_node_t *node, char out[WANTED_MAX])
+{
+    const cn_table_authz_node_t  *leaf = node;
+    bool                          negated = node->kind == CN_AUTHZ_NOT;
+    cn_bytes_t                    name, value;
+    char                          text[CN_ADDRESS_TEXT_MAX + 8] = "";
+
+    while (leaf->kind <= CN_AUTHZ_NOT && leaf->children.count > 0) {
+        leaf = CN_BLOCK_ITEMS(block, leaf->children, cn_table_authz_node_t);
+    }
+
+    name = cn_block_bytes(block, leaf->name);
+    value = cn_block_bytes(block, leaf->match.value);
+
+    if (leaf->kind == CN_AUTHZ_PORT) {
+        snprintf(text, sizeof(text), "%u", leaf->port);
+        value = cn_bytes_str(text);
+
+    } else if (leaf->kind == CN_AUTHZ_SOURCE_IP || leaf->kind == CN_AUTHZ_REMOTE_IP
+               || leaf->kind == CN_AUTHZ_DESTINATION_IP)
+    {
+        cn_address_t  address = { .port = 0 };
+        size_t        len;
+
+        memcpy(address.ip, leaf->ip, 16);
+        len = cn_address_print_ip(&address, text);
+        snprintf(text + len, sizeof(text) - len, "/%u",
+                 leaf->prefix_bits - (cn_address_is_v4(&address) ? 96u : 0u));
+        value = cn_bytes_str(text);
+
+    } else if (leaf->match.kind == CN_STRING_ANY) {
+        value = CN_BYTES("*");
+    }
+
+    snprintf(out, WANTED_MAX, "%s%s%s%.*s: %.*s", negated ? "not " : "",
+             kind_names[leaf->kind] != NULL ? kind_names[leaf->kind] : "nothing",
+             name.len > 0 ? " " : "", CN_BYTES_ARG(name), CN_BYTES_ARG(value));
+}
 
 
 static void
@@ -306,17 +410,15 @@ explain_misses(cn_explain_t *explain, const cn_block_t *block, const cn_table_au
     for (uint32_t i = 0; i < table->policies.count; i++) {
         const cn_table_authz_node_t  *failed = NULL;
         cn_bytes_t                    name = cn_block_bytes(block, policies[i].name);
-        cn_bytes_t                    wanted;
+        char                          wanted[WANTED_MAX];
 
         if (policy_applies(block, &policies[i], input, &failed) == CN_MATCH_YES || failed == NULL) {
             continue;
         }
 
-        wanted = cn_block_bytes(block, failed->match.value);
+        describe(block, failed, wanted);
         cn_explain_line(explain, block, &policies[i].origin,
-                        "  %.*s does not admit it: the %s does not match%s%.*s",
-                        CN_BYTES_ARG(name), kind_names[failed->kind],
-                        wanted.len > 0 ? " " : "", CN_BYTES_ARG(wanted));
+                        "  %.*s does not admit it: it wants %s", CN_BYTES_ARG(name), wanted);
     }
 }
 
@@ -355,7 +457,7 @@ static bool
 string_match_ok(const cn_block_t *block, const cn_table_string_match_t *match)
 {
     return match->kind >= CN_STRING_EXACT && match->kind <= CN_STRING_ANY
-           && match->kind != CN_STRING_REGEX && cn_block_bytes_ok(block, match->value);
+           && cn_block_bytes_ok(block, match->value);
 }
 
 
@@ -385,9 +487,21 @@ node_in_range(const cn_block_t *block, uint32_t at)
 static bool
 leaf_ok(const cn_block_t *block, const cn_table_authz_node_t *node)
 {
-    bool  textual = node->kind != CN_AUTHZ_SOURCE_IP && node->kind != CN_AUTHZ_PORT;
+    switch ((cn_authz_kind_t) node->kind) {
 
-    return !textual || string_match_ok(block, &node->match);
+    case CN_AUTHZ_SOURCE_IP:
+    case CN_AUTHZ_REMOTE_IP:
+    case CN_AUTHZ_DESTINATION_IP:
+    case CN_AUTHZ_PORT:
+        return true;
+
+    case CN_AUTHZ_HEADER:
+        return node->name.len > 0 && cn_block_bytes_ok(block, node->name)
+               && string_match_ok(block, &node->match);
+
+    default:
+        return string_match_ok(block, &node->match);
+    }
 }
 
 

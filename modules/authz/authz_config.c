@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * authz_config - which policies stand in which chain: those that target the waypoint's Gateway, and
- * those that target the chain's Service; in two filters, first DENY, then ALLOW.  A broken policy
- * is a DENY of everything where it might apply.
+ * authz_config - which policies stand in which chain: those that target the waypoint's Gateway or
+ * its class, and those that target the chain's Service or ServiceEntry; in two filters, first DENY,
+ * then ALLOW.  A broken policy is a DENY of everything where it might apply.
  */
 
 #include "authz/authz_config.h"
@@ -30,8 +30,9 @@ applies_everywhere(const cn_chain_question_t *question, const cn_model_t *model,
     }
 
     CN_ARRAY_EACH(&parsed->targets, const authz_target_t, target) {
-        if (target->kind == AUTHZ_GATEWAY && cn_bytes_equal(target->name, model->waypoint)
-            && cn_bytes_equal(resource->name_space, model->name_space))
+        if (target->kind == AUTHZ_GATEWAY_CLASS
+            || (target->kind == AUTHZ_GATEWAY && cn_bytes_equal(target->name, model->waypoint)
+                && cn_bytes_equal(resource->name_space, model->name_space)))
         {
             return true;
         }
@@ -50,7 +51,8 @@ may_apply(const cn_chain_question_t *question, const cn_model_t *model, size_t i
 
     return (parsed != NULL && parsed->targets_known)
         || cn_bytes_equal(name_space, question->service->name_space)
-           || cn_bytes_equal(name_space, model->name_space);
+        || cn_bytes_equal(name_space, model->name_space)
+        || cn_bytes_equal(name_space, model->root_namespace);
 }
 
 
@@ -197,16 +199,19 @@ add_for_tcp(cn_pool_t *pool, const authz_policy_t *policy, authz_config_t *confi
 {
     authz_policy_t  made = *policy;
     cn_status_t     status = CN_OK;
-    bool            asks = policy->permissions != NULL
-        && (policy->permissions->needs & CN_AUTHZ_NEEDS_REQUEST) != 0;
+    uint8_t         needs = (policy->permissions == NULL ? 0 : policy->permissions->needs)
+        | (policy->principals == NULL ? 0 : policy->principals->needs);
 
-    if (asks && config->action == CN_AUTHZ_ALLOW) {
+    if ((needs & CN_AUTHZ_NEEDS_REQUEST) == 0) {
+        return add_policy(config, policy);
+    }
+
+    if (config->action == CN_AUTHZ_ALLOW) {
         return CN_OK;
     }
 
-    if (asks) {
-        made.permissions = cn_authz_without_request(policy->permissions, pool, &status);
-    }
+    made.permissions = cn_authz_without_request(policy->permissions, pool, &status);
+    made.principals = cn_authz_without_request(policy->principals, pool, &status);
 
     return status == CN_OK ? add_policy(config, &made) : status;
 }
@@ -217,10 +222,8 @@ add_resource(cn_pool_t *pool, const cn_chain_question_t *question, const authz_r
     authz_config_t *config)
 {
     CN_ARRAY_EACH(&parsed->policies, const authz_policy_t, policy) {
-        cn_status_t  status = question->chain->protocol == CN_PROTOCOL_TCP
-            ? add_for_tcp(pool, policy, config)
-                                                                           : add_policy(config,
-                                                                               policy);
+        bool         tcp = question->chain->protocol == CN_PROTOCOL_TCP;
+        cn_status_t  status = tcp ? add_for_tcp(pool, policy, config) : add_policy(config, policy);
 
         if (status != CN_OK) {
             return status;
@@ -259,7 +262,8 @@ take(maker_t *maker, const cn_array_t *positions)
         cn_status_t              status;
 
         if ((broken ? CN_AUTHZ_DENY : parsed->action) != maker->config->action
-            || !may_apply(question, maker->read->model, i)) {
+            || (!broken && parsed->observes) || !may_apply(question, maker->read->model, i))
+        {
             continue;
         }
 

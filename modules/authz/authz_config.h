@@ -13,6 +13,8 @@
 
 #include "model/module_config.h"
 
+#define CN_AUTHZ_TEMPLATE_MAX  1024     /* octets of a path template */
+
 typedef struct authz_node_s authz_node_t;
 typedef authz_node_t *authz_node_ref_t;             /* arrays hold these */
 
@@ -22,6 +24,7 @@ struct authz_node_s {
     uint16_t           port;
     uint32_t           line;
     cn_array_t         children;                    /* authz_node_ref_t */
+    cn_bytes_t         name;                        /* of a header, lower case */
     cn_string_match_t  match;
     uint8_t            ip[16];
     uint8_t            prefix_bits;
@@ -60,6 +63,17 @@ authz_node_t *cn_authz_simplify(authz_node_t *node);
  */
 authz_node_t *cn_authz_without_request(authz_node_t *node, cn_pool_t *pool, cn_status_t *status);
 
+/*
+ * "10.0.0.0/8", "10.9.9.9", "fd00::/8" into node, host bits cleared.  False: it is none of these.
+ */
+bool cn_authz_read_range(cn_bytes_t text, authz_node_t *node);
+
+/*
+ * A path template, `*` for a segment and `**` for any rest, as a pattern over whole paths.  False:
+ * it is none, or memory (*pattern is then "").
+ */
+bool cn_authz_template(cn_pool_t *pool, cn_bytes_t text, cn_bytes_t *pattern);
+
 /* The module's print and pack (model/module_config.h); config is an authz_config_t. */
 json_t *cn_authz_print(const void *config);
 cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder,
@@ -67,17 +81,20 @@ cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t 
 
 /* ---- authz_config_policy.c: reading the resource --------------------------------------------- */
 
-typedef enum { AUTHZ_GATEWAY, AUTHZ_SERVICE, AUTHZ_SERVICE_ENTRY } authz_target_kind_t;
+typedef enum {
+    AUTHZ_GATEWAY, AUTHZ_GATEWAY_CLASS, AUTHZ_SERVICE, AUTHZ_SERVICE_ENTRY, AUTHZ_TARGET_KIND_COUNT
+} authz_target_kind_t;
 
 typedef struct {
     authz_target_kind_t  kind;
-    cn_bytes_t           name;
+    cn_bytes_t           name;                      /* in the policy's namespace, if in any */
 } authz_target_t;
 
 typedef struct {
     cn_authz_action_t  action;
+    bool               observes;                    /* AUDIT, or a dry run: decides nothing */
     bool               targets_known;               /* false: the targetRefs could not be read */
-    cn_array_t         targets;                     /* authz_target_t; none: not for a waypoint */
+    cn_array_t         targets;                     /* authz_target_t; none: not for this one */
     cn_array_t         policies;                    /* authz_policy_t, one a rule */
 } authz_resource_t;
 

@@ -9,6 +9,7 @@
 
 #include "model/print.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 
@@ -24,6 +25,10 @@ cn_authz_node(cn_pool_t *pool, cn_authz_kind_t kind, uint32_t line)
         [CN_AUTHZ_PATH] = CN_AUTHZ_NEEDS_REQUEST,
         [CN_AUTHZ_HOST] = CN_AUTHZ_NEEDS_REQUEST,
         [CN_AUTHZ_PORT] = CN_AUTHZ_NEEDS_PORT,
+        [CN_AUTHZ_REMOTE_IP] = CN_AUTHZ_NEEDS_FORWARDED,
+        [CN_AUTHZ_DESTINATION_IP] = CN_AUTHZ_NEEDS_ADDRESS,
+        [CN_AUTHZ_SNI] = CN_AUTHZ_NEEDS_ADDRESS,
+        [CN_AUTHZ_HEADER] = CN_AUTHZ_NEEDS_REQUEST,
     };
     authz_node_t         *node = cn_pool_alloc_zero(pool, sizeof(*node));
 
@@ -127,6 +132,167 @@ cn_authz_without_request(authz_node_t *node, cn_pool_t *pool, cn_status_t *statu
 }
 
 
+/* ---- leaves ---------------------------------------------------------------------------------- */
+
+
+/* Clears the host bits, so that equal ranges are equal octets. */
+static void
+mask(uint8_t ip[16], unsigned bits)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned  kept = bits > i * 8 ? bits - i * 8 : 0;
+
+        if (kept < 8) {
+            ip[i] &= (uint8_t) (0xff00u >> kept);
+        }
+    }
+}
+
+
+bool
+cn_authz_read_range(cn_bytes_t text, authz_node_t *node)
+{
+    static const uint8_t  mapped[12] = { [10] = 0xff, [11] = 0xff };
+    cn_bytes_t            address, length;
+    uint64_t              bits;
+    char                  copy[INET6_ADDRSTRLEN];
+    bool                  has_length = cn_bytes_split(text, '/', &address, &length);
+    bool                  is_v4;
+
+    if (address.len >= sizeof(copy)) {
+        return false;
+    }
+
+    snprintf(copy, sizeof(copy), "%.*s", CN_BYTES_ARG(address));
+    is_v4 = inet_pton(AF_INET, copy, node->ip + 12) == 1;
+
+    if (is_v4) {
+        memcpy(node->ip, mapped, sizeof(mapped));
+
+    } else if (inet_pton(AF_INET6, copy, node->ip) != 1) {
+        return false;
+    }
+
+    bits = is_v4 ? 32 : 128;
+
+    if (has_length && cn_bytes_to_u64(length, bits, &bits) != CN_OK) {
+        return false;
+    }
+
+    node->prefix_bits = (uint8_t) (bits + (is_v4 ? 96 : 0));
+    mask(node->ip, node->prefix_bits);
+
+    return true;
+}
+
+
+/* What may stand in a template beside its wildcards: a pchar of RFC 3986 but `*` and `=`. */
+static bool
+is_template_octet(uint8_t octet)
+{
+    uint8_t  lower = cn_lower(octet);
+
+    return (lower >= 'a' && lower <= 'z') || (octet >= '0' && octet <= '9')
+           || (octet != 0 && strchr("-._~%!$&'()+,;:@", octet) != NULL);
+}
+
+
+/* One segment, or one with what ends the template behind its wildcard ("*.m4s").  Its length. */
+static size_t
+segment_pattern(cn_bytes_t segment, char *out, bool *rest)
+{
+    static const char  one[] = "[a-zA-Z0-9-._~%!$&'()+,;:@]+";
+    static const char  any[] = "[a-zA-Z0-9-._~%!$&'()+,;:@/]*";
+    size_t             at = 0, len = 0;
+
+    if (cn_bytes_starts_with(segment, CN_BYTES("**"))) {
+        *rest = true;
+        len = sizeof(any) - 1;
+        memcpy(out, any, len);
+        at = 2;
+
+    } else if (cn_bytes_starts_with(segment, CN_BYTES("*"))) {
+        len = sizeof(one) - 1;
+        memcpy(out, one, len);
+        at = 1;
+    }
+
+    for (; at < segment.len; at++) {
+        if (strchr(".+()$", segment.ptr[at]) != NULL) {
+            out[len++] = '\\';
+        }
+        out[len++] = (char) segment.ptr[at];
+    }
+
+    return len;
+}
+
+
+/* Whether a segment may stand there: rest tells that `**` came before, last that none follows. */
+static bool
+segment_ok(cn_bytes_t segment, bool rest, bool last)
+{
+    size_t  at = 0;
+
+    if (segment.len == 0) {
+        return last;
+    }
+
+    while (at < segment.len && at < 2 && segment.ptr[at] == '*') {
+        at++;
+    }
+
+    if (at > 0 && (rest || (at < segment.len && !last))) {
+        return false;
+    }
+
+    for (; at < segment.len; at++) {
+        if (!is_template_octet(segment.ptr[at])) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+bool
+cn_authz_template(cn_pool_t *pool, cn_bytes_t text, cn_bytes_t *pattern)
+{
+    size_t  size = text.len * 32 + 1;
+    char   *out = text.len > CN_AUTHZ_TEMPLATE_MAX ? NULL : (char *) cn_pool_octets(pool, size);
+    size_t  len = 0;
+    bool    rest = false;
+    bool    more = true;
+
+    *pattern = CN_BYTES_NONE;
+
+    if (out == NULL || text.len == 0 || text.ptr[0] != '/') {
+        return false;
+    }
+
+    text = cn_bytes_from(text, 1);
+
+    while (more) {
+        cn_bytes_t  segment, behind;
+
+        more = cn_bytes_split(text, '/', &segment, &behind);
+
+        if (!segment_ok(segment, rest, !more)) {
+            return false;
+        }
+
+        out[len++] = '/';
+        len += segment_pattern(segment, out + len, &rest);
+        text = behind;
+    }
+
+    *pattern = cn_bytes(out, len);
+
+    return true;
+}
+
+
 /* ---- print ----------------------------------------------------------------------------------- */
 
 
@@ -135,7 +301,9 @@ static const char *const  kind_names[CN_AUTHZ_KIND_COUNT] = {
         = "principal",
     [CN_AUTHZ_NAMESPACE] = "namespace", [CN_AUTHZ_SERVICE_ACCOUNT] = "service_account",
     [CN_AUTHZ_SOURCE_IP] = "source_ip", [CN_AUTHZ_METHOD] = "method", [CN_AUTHZ_PATH] = "path",
-    [CN_AUTHZ_HOST] = "host", [CN_AUTHZ_PORT] = "port",
+    [CN_AUTHZ_HOST] = "host", [CN_AUTHZ_PORT] = "port", [CN_AUTHZ_REMOTE_IP] = "remote_ip",
+    [CN_AUTHZ_DESTINATION_IP] = "destination_ip", [CN_AUTHZ_SNI] = "sni",
+    [CN_AUTHZ_HEADER] = "header",
 };
 
 
@@ -146,6 +314,18 @@ print_range(const authz_node_t *node)
 
     cn_print_set(&object, "address", cn_print_ip(node->ip));
     cn_print_set(&object, "prefix_bits", json_integer(node->prefix_bits));
+
+    return object;
+}
+
+
+static json_t *
+print_header(const authz_node_t *node)
+{
+    json_t  *object = json_object();
+
+    cn_print_set_bytes(&object, "name", node->name);
+    cn_print_set(&object, "value", cn_print_string_match(&node->match));
 
     return object;
 }
@@ -190,7 +370,13 @@ print_node(const authz_node_t *node)
         break;
 
     case CN_AUTHZ_SOURCE_IP:
+    case CN_AUTHZ_REMOTE_IP:
+    case CN_AUTHZ_DESTINATION_IP:
         value = print_range(node);
+        break;
+
+    case CN_AUTHZ_HEADER:
+        value = print_header(node);
         break;
 
     case CN_AUTHZ_PORT:
@@ -238,6 +424,7 @@ cn_authz_print(const void *config)
 static cn_status_t
 pack_node(const authz_node_t *node, cn_block_builder_t *builder, uint32_t at)
 {
+    cn_rel_bytes_t           name = cn_block_add_bytes(builder, node->name);
     cn_table_string_match_t  match = cn_pack_string_match(&node->match, builder);
     cn_rel_array_t           children = cn_block_add_array(builder, node->children.count,
                                                            sizeof(cn_table_authz_node_t),
@@ -254,6 +441,7 @@ pack_node(const authz_node_t *node, cn_block_builder_t *builder, uint32_t at)
         .port = node->port,
         .line = node->line,
         .children = children,
+        .name = name,
         .match = match,
         .prefix_bits = node->prefix_bits,
     };

@@ -12,11 +12,11 @@
 
 #include "rbac.pb-c.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 
 #define HTTP_RBAC     "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
 #define NETWORK_RBAC  "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"
+#define URI_TEMPLATE  "type.googleapis.com/" \
+                      "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
 #define FIELD         "envoy.filters.http.rbac"
 
 const char *const  cn_authz_type_urls[] = { HTTP_RBAC, NETWORK_RBAC, NULL };
@@ -313,45 +313,23 @@ identity_node(cn_read_t *read, const Cairn__FilterStateMatcher *state)
 
 /* ---- addresses ---- */
 
-static void
-mask(uint8_t ip[16], unsigned bits)
-{
-    for (unsigned i = 0; i < 16; i++) {
-        unsigned  kept = bits > i * 8 ? bits - i * 8 : 0;
-
-        if (kept < 8) {
-            ip[i] &= (uint8_t) (0xff00u >> kept);
-        }
-    }
-}
-
-
 static authz_node_t *
-range_node(cn_read_t *read, const Cairn__CidrRange *range)
+range_node(cn_read_t *read, cn_authz_kind_t kind, const Cairn__CidrRange *range)
 {
-    authz_node_t  *node = new_node(read, CN_AUTHZ_SOURCE_IP);
-    uint32_t       bits = range->prefix_len != NULL && range->prefix_len->has_value
-                          ? range->prefix_len->value : 0;
-    char           text[INET6_ADDRSTRLEN];
+    authz_node_t  *node = new_node(read, kind);
+    bool           has_length = range->prefix_len != NULL && range->prefix_len->has_value;
+    char          *text = cn_pool_printf(read->pool, "%.*s/%u",
+                                         CN_BYTES_ARG(cn_decoded(range->address_prefix)),
+                                         has_length ? range->prefix_len->value : 0u);
 
-    if (node == NULL) {
-        return NULL;
+    if (node == NULL || text == NULL) {
+        cn_read_no_memory(read);
+        return node;
     }
 
-    snprintf(text, sizeof(text), "%.*s", CN_BYTES_ARG(cn_decoded(range->address_prefix)));
-
-    if (bits <= 32 && inet_pton(AF_INET, text, node->ip + 12) == 1) {
-        node->ip[10] = node->ip[11] = 0xff;
-        node->prefix_bits = (uint8_t) (bits + 96);
-
-    } else if (bits <= 128 && inet_pton(AF_INET6, text, node->ip) == 1) {
-        node->prefix_bits = (uint8_t) bits;
-
-    } else {
+    if (!cn_authz_read_range(cn_bytes_str(text), node)) {
         return refuse(read, "a range that is none");
     }
-
-    mask(node->ip, node->prefix_bits);
 
     return node;
 }
@@ -359,14 +337,35 @@ range_node(cn_read_t *read, const Cairn__CidrRange *range)
 
 /* ---- trees ---- */
 
+static bool
+is_plain_header(const Cairn__HeaderMatcher *header)
+{
+    return !(header->has_invert_match && header->invert_match)
+           && !(header->has_treat_missing_header_as_empty && header->treat_missing_header_as_empty);
+}
+
+
 static authz_node_t *
 header_node(cn_read_t *read, const Cairn__HeaderMatcher *header)
 {
-    cn_bytes_t  name = cn_decoded(header->name);
+    cn_bytes_t     name = cn_decoded(header->name);
+    authz_node_t  *node;
 
-    if (header->specifier_case != CAIRN__HEADER_MATCHER__SPECIFIER_STRING_MATCH
-        || (header->has_invert_match && header->invert_match)
-        || (header->has_treat_missing_header_as_empty && header->treat_missing_header_as_empty))
+    if (is_plain_header(header) && name.len > 0
+        && header->specifier_case == CAIRN__HEADER_MATCHER__SPECIFIER_PRESENT_MATCH
+        && header->present_match)
+    {
+        node = new_node(read, CN_AUTHZ_HEADER);
+
+        if (node != NULL) {
+            node->name = lower_copy(read, name);
+            node->match.kind = CN_STRING_ANY;
+        }
+        return node;
+    }
+
+    if (!is_plain_header(header) || name.len == 0
+        || header->specifier_case != CAIRN__HEADER_MATCHER__SPECIFIER_STRING_MATCH)
     {
         return refuse(read, "a header match other than of a string");
     }
@@ -379,7 +378,42 @@ header_node(cn_read_t *read, const Cairn__HeaderMatcher *header)
         return string_node(read, CN_AUTHZ_HOST, header->string_match);
     }
 
-    return refuse(read, "a match on headers");
+    node = string_node(read, CN_AUTHZ_HEADER, header->string_match);
+
+    if (node != NULL && node->kind == CN_AUTHZ_HEADER) {
+        node->name = lower_copy(read, name);
+    }
+
+    return node;
+}
+
+
+static authz_node_t *
+template_node(cn_read_t *read, const Cairn__TypedExtension *extension)
+{
+    const Cairn__UriTemplateMatchConfig  *config;
+    authz_node_t                         *node = new_node(read, CN_AUTHZ_PATH);
+
+    if (extension->typed_config == NULL
+        || !cn_bytes_equal(cn_decoded(extension->typed_config->type_url), CN_BYTES(URI_TEMPLATE)))
+    {
+        return refuse(read, "a path template of an unknown type");
+    }
+
+    config = cn_decode(read, &cairn__uri_template_match_config__descriptor,
+                       cn_decoded(extension->typed_config->value), FIELD);
+
+    if (node == NULL || config == NULL) {
+        return new_node(read, CN_AUTHZ_OR);
+    }
+
+    node->match.kind = CN_STRING_REGEX;
+
+    if (!cn_authz_template(read->pool, cn_decoded(config->path_template), &node->match.value)) {
+        return refuse(read, "a path template that is none");
+    }
+
+    return node;
 }
 
 
@@ -445,6 +479,15 @@ permission_node(cn_read_t *read, const Cairn__Permission *permission)
     case CAIRN__PERMISSION__RULE_DESTINATION_PORT:
         return port_node(read, permission->destination_port);
 
+    case CAIRN__PERMISSION__RULE_DESTINATION_IP:
+        return range_node(read, CN_AUTHZ_DESTINATION_IP, permission->destination_ip);
+
+    case CAIRN__PERMISSION__RULE_REQUESTED_SERVER_NAME:
+        return string_node(read, CN_AUTHZ_SNI, permission->requested_server_name);
+
+    case CAIRN__PERMISSION__RULE_URI_TEMPLATE:
+        return template_node(read, permission->uri_template);
+
     case CAIRN__PERMISSION__RULE_URL_PATH:
         return string_node(read, CN_AUTHZ_PATH, permission->url_path->path);
 
@@ -489,7 +532,13 @@ principal_node(cn_read_t *read, const Cairn__Principal *principal)
         return negate(read, principal_node(read, principal->not_id));
 
     case CAIRN__PRINCIPAL__IDENTIFIER_DIRECT_REMOTE_IP:
-        return range_node(read, principal->direct_remote_ip);
+        return range_node(read, CN_AUTHZ_SOURCE_IP, principal->direct_remote_ip);
+
+    case CAIRN__PRINCIPAL__IDENTIFIER_REMOTE_IP:
+        return range_node(read, CN_AUTHZ_REMOTE_IP, principal->remote_ip);
+
+    case CAIRN__PRINCIPAL__IDENTIFIER_HEADER:
+        return header_node(read, principal->header);
 
     case CAIRN__PRINCIPAL__IDENTIFIER_FILTER_STATE:
         return identity_node(read, principal->filter_state);
@@ -581,8 +630,12 @@ cn_authz_read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool o
 
     action = rules->has_action ? rules->action : CAIRN__RBAC__ACTION__ALLOW;
 
+    if (action == CAIRN__RBAC__ACTION__LOG) {
+        return CN_OK;                   /* AUDIT: it observes */
+    }
+
     if (action != CAIRN__RBAC__ACTION__ALLOW && action != CAIRN__RBAC__ACTION__DENY) {
-        cn_read_error(read, NULL, FIELD, "an action other than ALLOW and DENY is not implemented");
+        cn_read_error(read, NULL, FIELD, "an unknown action");
     }
 
     made->action = action == CAIRN__RBAC__ACTION__DENY ? CN_AUTHZ_DENY : CN_AUTHZ_ALLOW;

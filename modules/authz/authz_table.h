@@ -24,13 +24,15 @@ typedef enum { CN_AUTHZ_ALLOW = 1, CN_AUTHZ_DENY = 2 } cn_authz_action_t;
 
 /*
  * Bits: what must be known to answer.  PRINCIPAL and ADDRESS stand for a connection, PORT for a
- * connection whose service does.
+ * connection whose service does.  FORWARDED is the request's where there is one, else the
+ * connection's.
  */
 typedef enum {
     CN_AUTHZ_NEEDS_PRINCIPAL = 1,       /* the peer's SPIFFE id */
-    CN_AUTHZ_NEEDS_ADDRESS = 2,         /* the peer's address */
+    CN_AUTHZ_NEEDS_ADDRESS = 2,         /* the connection's addresses and SNI */
     CN_AUTHZ_NEEDS_PORT = 4,            /* the service's port */
-    CN_AUTHZ_NEEDS_REQUEST = 8,         /* method, path, host */
+    CN_AUTHZ_NEEDS_REQUEST = 8,         /* method, path, host, headers */
+    CN_AUTHZ_NEEDS_FORWARDED = 16,      /* x-forwarded-for */
 } cn_authz_needs_t;
 
 typedef enum {
@@ -47,6 +49,11 @@ typedef enum {
     /* match on :authority as it was sent, port and all; ignore_case is set */
     CN_AUTHZ_HOST = 10,
     CN_AUTHZ_PORT = 11,                 /* the service's port is `port` */
+    /* the last address of x-forwarded-for, without one the peer's, in ip/prefix_bits */
+    CN_AUTHZ_REMOTE_IP = 12,
+    CN_AUTHZ_DESTINATION_IP = 13,       /* the address that the client asked for, likewise */
+    CN_AUTHZ_SNI = 14,                  /* match on the server name of the client's TLS, or "" */
+    CN_AUTHZ_HEADER = 15,               /* match on header `name`; ANY: it is there */
     CN_AUTHZ_KIND_COUNT
 } cn_authz_kind_t;
 
@@ -60,13 +67,14 @@ typedef struct {
     uint16_t                 port;
     uint32_t                 line;          /* in the policy's file, 0: none; for explain */
     cn_rel_array_t           children;      /* cn_table_authz_node_t */
+    cn_rel_bytes_t           name;          /* of a header, lower case */
     cn_table_string_match_t  match;
     uint8_t                  ip[16];        /* IPv4 as ::ffff:a.b.c.d */
     uint8_t                  prefix_bits;   /* of the 128 */
     uint8_t                  reserved[7];
 } cn_table_authz_node_t;
 
-_Static_assert(sizeof(cn_table_authz_node_t) == 56, "the layout is an interface");
+_Static_assert(sizeof(cn_table_authz_node_t) == 64, "the layout is an interface");
 
 typedef struct {
     /* "ns[default]-policy[viewer]-rule[0]", of the log's details */

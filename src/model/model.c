@@ -37,6 +37,7 @@ cn_model_create(void)
         .pool = pool,
         .cluster_domain = CN_BYTES("cluster.local"),
         .cluster_id = CN_BYTES("Kubernetes"),
+        .root_namespace = CN_BYTES("istio-system"),
         .trust_domains = CN_ARRAY_INIT(pool, cn_bytes_t),
         .pins = CN_ARRAY_INIT(pool, cn_pin_t),
         .services = CN_ARRAY_INIT(pool, cn_service_t),

@@ -193,6 +193,7 @@ typedef struct {
     cn_bytes_t   name_space;
     cn_bytes_t   cluster_domain;
     cn_bytes_t   cluster_id;
+    cn_bytes_t   root_namespace;    /* where the mesh's own resources are; not printed */
     cn_array_t   trust_domains;     /* cn_bytes_t */
     bool         access_log;
     bool         http_10;           /* where no chain says */

@@ -37,6 +37,33 @@ cn_match_input_init(cn_match_input_t *input, const cn_message_t *head,
 }
 
 
+bool
+cn_match_remote_ip(const cn_message_t *head, const cn_stream_info_t *connection, uint8_t ip[16])
+{
+    cn_address_t  address;
+    cn_bytes_t    last = CN_BYTES_NONE;
+    size_t        comma;
+
+    for (uint32_t i = 0; head != NULL && i < head->headers.count; i++) {
+        if (head->headers.items[i].id == CN_HEADER_X_FORWARDED_FOR) {
+            last = head->headers.items[i].value;
+        }
+    }
+
+    comma = cn_bytes_find_last_octet(last, ',');
+    last = cn_bytes_trim(comma == SIZE_MAX ? last : cn_bytes_from(last, comma + 1));
+
+    if (last.len > 0 && cn_address_parse_ip(last, &address) == CN_OK) {
+        memcpy(ip, address.ip, 16);
+        return true;
+    }
+
+    memcpy(ip, connection->peer.ip, 16);
+
+    return false;
+}
+
+
 cn_match_t
 cn_match_string(const cn_block_t *block, const cn_table_string_match_t *match, cn_bytes_t value)
 {

@@ -45,7 +45,7 @@ my $denied = run_ok('explain', 'explain', '--from', 'spiffe://cluster.local/ns/d
     'GET', 'http://reviews:9080/x');
 
 like $denied, qr/authz: denied: there are ALLOW policies and none admits/, 'explain says denied';
-like $denied, qr/viewer.*the principal does not match.*50-test\.yaml:\d+/, 'why, and where it is said';
+like $denied, qr/viewer.*it wants principal: spiffe:\S+\/sleep\b.*50-test\.yaml:\d+/, 'why, and where it is said';
 like $denied, qr/^answer: 403/m, 'and what would be answered';
 
 my $allowed = run_ok('explain', 'explain', '--from', 'spiffe://cluster.local/ns/default/sa/sleep',

@@ -57,6 +57,63 @@ recorded_xds_and_its_resources_are_one_model(void **state)
 }
 
 
+/* One service of a printed model, as text; NULL: there is none. */
+static char *
+service_in(const char *model, const char *host)
+{
+    json_t  *root = json_loads(model, 0, NULL);
+    char    *text = NULL;
+    json_t  *service;
+    size_t   i;
+
+    assert_non_null(root);
+
+    json_array_foreach(json_object_get(root, "services"), i, service) {
+        if (strcmp(json_string_value(json_object_get(service, "host")), host) == 0) {
+            text = json_dumps(service, JSON_SORT_KEYS | JSON_INDENT(1));
+        }
+    }
+
+    json_decref(root);
+
+    return text;
+}
+
+
+/*
+ * One policy with every condition that is not of a token.  The push has more, for other services,
+ * that is not implemented: those are refused.
+ */
+static void
+recorded_conditions_are_those_of_the_policy(void **state)
+{
+    static const char *const  hosts[] = {
+        "productpage.default.svc.cluster.local", "sleep.default.svc.cluster.local",
+    };
+    cn_pool_t                *pool = cn_pool_create(4096, NULL);
+    cn_report_t              *report = cn_report_create(pool);
+    const char               *from_xds = model_of(pool, RECORDED "04-authz", true, report);
+    const char               *from_yaml = model_of(pool, RECORDED "04-authz/input.yaml", false,
+                                                   report);
+
+    (void) state;
+    assert_non_null(from_xds);
+    assert_non_null(from_yaml);
+
+    for (size_t i = 0; i < CN_COUNT_OF(hosts); i++) {
+        char  *xds = service_in(from_xds, hosts[i]);
+        char  *yaml = service_in(from_yaml, hosts[i]);
+
+        unit_check(xds != NULL && yaml != NULL && strcmp(xds, yaml) == 0, hosts[i]);
+        unit_check(strstr(xds, "\"refused\"") == NULL, hosts[i]);
+        free(xds);
+        free(yaml);
+    }
+
+    cn_pool_destroy(pool);
+}
+
+
 static cn_bytes_t
 read_file(cn_pool_t *pool, const char *path)
 {
@@ -577,6 +634,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(recorded_xds_and_its_resources_are_one_model),
+        cmocka_unit_test(recorded_conditions_are_those_of_the_policy),
         cmocka_unit_test(recorded_routes_and_their_resources_are_one_chain),
         cmocka_unit_test(damaged_pushes_do_no_harm),
         cmocka_unit_test(a_policy_before_all_chains_refuses_all),
