@@ -121,6 +121,22 @@ cn_re2_emit_code(parser_t *parser, uint32_t code)
 
 
 bool
+cn_re2_insert(parser_t *parser, size_t at, const char *text)
+{
+    size_t  len = strlen(text);
+    size_t  moved = parser->len - at;
+
+    if (!cn_re2_emit_str(parser, text)) {
+        return false;
+    }
+
+    memmove(parser->out + at + len, parser->out + at, moved);
+    memcpy(parser->out + at, text, len);
+    return true;
+}
+
+
+bool
 cn_re2_set_fold(parser_t *parser, bool fold)
 {
     if (parser->folding == fold) {

@@ -5,11 +5,16 @@
  * is written as ranges, because PCRE2 draws some of them wider; the complement of such a set in the
  * middle of a class is written as the ranges between, and under (?i) without the two characters
  * that fold into ASCII letters: U+017F to s and U+212A to k.
+ *
+ * ASCII is folded here.  PCRE2 folds a class code point by code point, so that a few letters of the
+ * pattern can cost it a million steps: only classes with other characters are left to it, up to a
+ * sum.
  */
 
 #include "base/re2_class.h"
 
-#define CODE_MAX  0x10ffffu
+#define CODE_MAX    0x10ffffu
+#define FOLDED_MAX  ((size_t) 2 * (CODE_MAX + 1))      /* code points that PCRE2 may fold */
 
 typedef struct { uint32_t low, high; }  range_t;
 
@@ -181,10 +186,53 @@ cn_re2_escape(cn_re2_parser_t *parser, uint32_t *code)
 static bool
 emit_range(cn_re2_parser_t *parser, uint32_t low, uint32_t high)
 {
-    return low > high
-           || (cn_re2_emit_code(parser, low)
-               && (low == high
-                   || (cn_re2_emit_str(parser, "-") && cn_re2_emit_code(parser, high))));
+    if (low > high) {
+        return true;
+    }
+
+    parser->class_codes += high - low + 1;
+
+    return cn_re2_emit_code(parser, low)
+           && (low == high || (cn_re2_emit_str(parser, "-") && cn_re2_emit_code(parser, high)));
+}
+
+
+/* The part of low..high that lies within from..to, moved by 32 up or down. */
+static bool
+emit_other_case(cn_re2_parser_t *parser, uint32_t low, uint32_t high, uint32_t from, uint32_t to)
+{
+    low = low > from ? low : from;
+    high = high < to ? high : to;
+
+    return low > high || emit_range(parser, low ^ 0x20, high ^ 0x20);
+}
+
+
+static bool
+holds(uint32_t low, uint32_t high, uint32_t code)
+{
+    return low <= code && code <= high;
+}
+
+
+static bool
+emit_folded(cn_re2_parser_t *parser, uint32_t low, uint32_t high, bool fold)
+{
+    if (!emit_range(parser, low, high) || !fold) {
+        return parser->status == CN_OK;
+    }
+
+    if (high >= 0x80) {
+        parser->class_folds = true;
+        return true;
+    }
+
+    return emit_other_case(parser, low, high, 'A', 'Z')
+           && emit_other_case(parser, low, high, 'a', 'z')
+           && (!(holds(low, high, 'k') || holds(low, high, 'K'))
+               || emit_range(parser, 0x212a, 0x212a))
+           && (!(holds(low, high, 's') || holds(low, high, 'S'))
+               || emit_range(parser, 0x17f, 0x17f));
 }
 
 
@@ -223,7 +271,7 @@ emit_set(cn_re2_parser_t *parser, const set_t *set, bool negated, bool fold)
     for (uint32_t i = 0; i < set->count; i++) {
         const range_t  *range = &set->ranges[i];
 
-        if (!negated && !emit_range(parser, range->low, range->high)) {
+        if (!negated && !emit_folded(parser, range->low, range->high, fold)) {
             return false;
         }
 
@@ -410,7 +458,7 @@ class_character(cn_re2_parser_t *parser, uint32_t *code)
 
 
 static bool
-class_range(cn_re2_parser_t *parser)
+class_range(cn_re2_parser_t *parser, bool fold)
 {
     size_t    start = parser->at;
     uint32_t  low, high;
@@ -435,7 +483,7 @@ class_range(cn_re2_parser_t *parser)
         return cn_re2_fail(parser, CN_ERR_SYNTAX, start, "a range that ends before it begins");
     }
 
-    return emit_range(parser, low, high);
+    return emit_folded(parser, low, high, fold);
 }
 
 
@@ -461,17 +509,45 @@ class_item(cn_re2_parser_t *parser, bool fold)
         return emit_perl(parser, next, fold);
     }
 
-    return class_range(parser);
+    return class_range(parser, fold);
 }
 
 
-/* A class in which nothing stands (\P{Any}) matches nothing; its complement everything. */
+static void
+open_class(cn_re2_parser_t *parser)
+{
+    parser->class_folds = false;
+    parser->class_codes = 0;
+}
+
+
+/*
+ * A class in which nothing stands (\P{Any}) matches nothing; its complement everything.  Whether
+ * PCRE2 is to fold is known only now.
+ */
 static bool
-close_class(cn_re2_parser_t *parser, size_t start, size_t begun, bool negated)
+close_class(cn_re2_parser_t *parser, size_t opened, size_t start, size_t begun, bool negated)
 {
     if (parser->len == begun) {
         parser->len = start;
         return cn_re2_emit_str(parser, negated ? "." : "(?:(?!))");
+    }
+
+    if (parser->class_folds) {
+        parser->folded_codes += parser->class_codes;
+
+        if (parser->folded_codes > FOLDED_MAX) {
+            return cn_re2_fail(parser, CN_ERR_LIMIT, opened,
+                               "too many characters in classes under (?i)");
+        }
+    }
+
+    if (parser->folding != parser->class_folds) {
+        parser->folding = parser->class_folds;
+
+        if (!cn_re2_insert(parser, start, parser->class_folds ? "(?i)" : "(?-i)")) {
+            return false;
+        }
     }
 
     return cn_re2_emit_str(parser, "]");
@@ -482,13 +558,10 @@ bool
 cn_re2_class(cn_re2_parser_t *parser, bool fold)
 {
     size_t  opened = parser->at;
+    size_t  start = parser->len;
     bool    negated = octet_at(parser, opened + 1) == '^';
 
-    if (!cn_re2_set_fold(parser, fold)) {
-        return false;
-    }
-
-    size_t  start = parser->len;
+    open_class(parser);
 
     if (!cn_re2_emit_str(parser, negated ? "[^" : "[")) {
         return false;
@@ -510,20 +583,18 @@ cn_re2_class(cn_re2_parser_t *parser, bool fold)
     }
 
     parser->at++;
-    return close_class(parser, start, begun, negated);
+    return close_class(parser, opened, start, begun, negated);
 }
 
 
 bool
 cn_re2_class_escape(cn_re2_parser_t *parser, bool fold)
 {
-    uint8_t  letter = octet_at(parser, parser->at + 1);
+    size_t   opened = parser->at;
+    size_t   start = parser->len;
+    uint8_t  letter = octet_at(parser, opened + 1);
 
-    if (!cn_re2_set_fold(parser, fold)) {
-        return false;
-    }
-
-    size_t  start = parser->len;
+    open_class(parser);
 
     if (!cn_re2_emit_str(parser, "[")) {
         return false;
@@ -533,5 +604,5 @@ cn_re2_class_escape(cn_re2_parser_t *parser, bool fold)
     bool    fine = cn_lower(letter) == 'p' ? parse_property(parser, fold)
                                            : emit_perl(parser, letter, fold);
 
-    return fine && close_class(parser, start, begun, false);
+    return fine && close_class(parser, opened, start, begun, false);
 }

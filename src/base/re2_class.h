@@ -12,6 +12,9 @@ typedef struct {
     size_t           at;
     uint32_t         groups;
     bool             folding;           /* what is written now folds, until its group ends */
+    bool             class_folds;       /* the class being written is PCRE2's to fold */
+    size_t           class_codes;       /* code points of its ranges */
+    size_t           folded_codes;      /* of all classes that PCRE2 folds */
     cn_status_t      status;            /* the first failure */
     cn_re2_error_t  *error;
     uint8_t         *out;               /* on the heap */
@@ -27,6 +30,9 @@ bool cn_re2_fail(cn_re2_parser_t *parser, cn_status_t status, size_t at, const c
 bool cn_re2_emit(cn_re2_parser_t *parser, const char *text, size_t len);
 bool cn_re2_emit_str(cn_re2_parser_t *parser, const char *text);
 bool cn_re2_emit_code(cn_re2_parser_t *parser, uint32_t code);
+
+/* Puts text into the translation at a place of it; false: no memory, noted. */
+bool cn_re2_insert(cn_re2_parser_t *parser, size_t at, const char *text);
 
 /* What is written from here on folds or not: PCRE2's (?i) and (?-i), where it was otherwise. */
 bool cn_re2_set_fold(cn_re2_parser_t *parser, bool fold);

@@ -184,6 +184,31 @@ set_name(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t 
 }
 
 
+/* A path of any case is compared in lower case; the decorator has it as it was written. */
+static cn_status_t
+fold_path(cn_pool_t *pool, cn_route_t *route)
+{
+    uint8_t  *lower;
+
+    if (!route->path_ignore_case) {
+        return CN_OK;
+    }
+
+    lower = cn_pool_octets(pool, route->path.len);
+
+    if (lower == NULL) {
+        return CN_ERR_MEMORY;
+    }
+
+    for (size_t i = 0; i < route->path.len; i++) {
+        lower[i] = cn_lower(route->path.ptr[i]);
+    }
+
+    route->path.ptr = lower;
+    return CN_OK;
+}
+
+
 static cn_status_t
 fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_t *match,
     cn_route_t *route)
@@ -229,7 +254,11 @@ fill_route(const builder_t *builder, const cn_rule_t *rule, const cn_rule_match_
         status = cn_header_ops_order(&route->header_ops);
     }
 
-    return status == CN_OK ? set_decorator(builder, rule, route) : status;
+    if (status == CN_OK) {
+        status = set_decorator(builder, rule, route);
+    }
+
+    return status == CN_OK ? fold_path(builder->istio->pool, route) : status;
 }
 
 

@@ -96,10 +96,6 @@ read_uri(cn_read_t *read, cn_doc_t *item, const char *field, cn_rule_match_t *ma
     }
 
     match->path_kind = value.kind == CN_STRING_EXACT ? CN_PATH_MATCH_EXACT : CN_PATH_MATCH_PREFIX;
-
-    if (match->path_ignore_case) {
-        match->path = cn_rule_lower(read, value.value);
-    }
 }
 
 

@@ -135,6 +135,9 @@ static const vector_t  accepted[] = {
     { "(?i)[k]", { "K", "\xe2\x84\xaa" }, { "j" } },
     { "(?i)[^k]", { "j" }, { "K", "\xe2\x84\xaa" } },
     { "(?i)\\W", { "-" }, { "k", "\xe2\x84\xaa" } },
+    { "(?i)[A-Z]+x", { "abcX", "\xc5\xbfx" }, { "1x" } },
+    { "(?i)[\xc3\xa9" "b]", { "\xc3\x89", "B" }, { "c" } },
+    { "(?i)a[\xc3\xa9]c[d]", { "A\xc3\x89" "CD" }, { "acd" } },
     { "(?i)[[:^lower:]]", { "1" }, { "A", "a" } },
     { "(?i)\xc3\xa9", { "\xc3\x89" }, { "e" } },
     { "a(?i)b|c", { "aB", "C" }, { "Ab" } },
@@ -290,6 +293,14 @@ large_and_deep_patterns_are_refused(void **state)
 
     memset(pattern + CN_RE2_DEPTH_MAX, ')', CN_RE2_DEPTH_MAX);
     assert_int_equal(cn_regex_check(cn_bytes(pattern, (size_t) 2 * CN_RE2_DEPTH_MAX), NULL), CN_OK);
+
+    /* folding a class costs as much as it is wide */
+    assert_int_equal(cn_regex_check(CN_BYTES("(?i)[\\x{80}-\\x{10ffff}][\\x{80}-\\x{10ffff}]"), &error),
+                     CN_OK);
+    assert_int_equal(cn_regex_check(CN_BYTES("(?i)[^a][^a][\\Wa][^b]\\D\\W\\S"), &error), CN_OK);
+    assert_int_equal(cn_regex_check(CN_BYTES("(?i)[\\W\xc3\xa9][\\W\xc3\xa9][\\W\xc3\xa9]"), &error),
+                     CN_ERR_LIMIT);
+    assert_int_equal(error.at, 16);
 
     /* within RE2's count, beyond what is worth its memory */
     assert_int_equal(cn_regex_check(CN_BYTES("(?:abcdefgh|[^x]ijklmnop|qrstuvwxyz){1000}"), &error),
