@@ -18,6 +18,7 @@
 #include "base/random.h"
 #include "filter/explain.h"
 #include "filter/module.h"
+#include "http/grpc.h"
 
 #include <stdio.h>
 
@@ -34,7 +35,8 @@ typedef struct {
     bool                  host_held;
     cn_address_t          tried[TRIED_MAX];
     size_t                tried_count;
-    cn_timer_t            timeout;          /* the route's, over all tries */
+    uint64_t              timeout_ms;       /* 0: none */
+    cn_timer_t            timeout;          /* over all tries */
     cn_timer_t            per_try;
     cn_timer_t            backoff;
     cn_chain_t            replay;
@@ -514,11 +516,27 @@ per_try_timeout(cn_timer_t *timer)
 }
 
 
-static uint32_t
-timeout_ms(const cn_request_t *request)
+/*
+ * A gRPC client says itself how long it waits, the route how long at most (goldens 3); what is
+ * malformed says nothing.
+ */
+static uint64_t
+timeout_of(const cn_request_t *request)
 {
-    return cn_message_is_grpc(request->head) ? request->route->max_grpc_timeout_ms
-                                             : request->route->timeout_ms;
+    const cn_header_t  *header = cn_headers_find_id(&request->head->headers,
+                                                    CN_HEADER_GRPC_TIMEOUT);
+    uint64_t            most = request->route->max_grpc_timeout_ms;
+    uint64_t            own = 0;
+
+    if (!cn_message_is_grpc(request->head)) {
+        return request->route->timeout_ms;
+    }
+
+    if (header == NULL || cn_grpc_timeout_parse(header->value, &own) != CN_OK || own == 0) {
+        return most;
+    }
+
+    return most > 0 && most < own ? most : own;
 }
 
 
@@ -526,12 +544,10 @@ timeout_ms(const cn_request_t *request)
 static void
 request_complete(router_ctx_t *ctx)
 {
-    uint32_t  ms = timeout_ms(ctx->request);
-
     ctx->body_ended = true;
 
-    if (ms > 0 && !ctx->done && !cn_timer_armed(&ctx->timeout)) {
-        cn_timer_set(ctx->request->env->loop, &ctx->timeout, ms);
+    if (ctx->timeout_ms > 0 && !ctx->done && !cn_timer_armed(&ctx->timeout)) {
+        cn_timer_set(ctx->request->env->loop, &ctx->timeout, ctx->timeout_ms);
     }
 }
 
@@ -639,16 +655,41 @@ start_try(router_ctx_t *ctx)
 
 /* ---- the module ------------------------------------------------------------------------------ */
 
-/* x-envoy-expected-rq-timeout-ms, when there is a timeout. */
 static cn_status_t
-tell_timeout(cn_request_t *request)
+tell_grpc_timeout(cn_request_t *request, uint64_t ms)
 {
-    uint32_t    ms = timeout_ms(request);
+    char        octets[CN_GRPC_TIMEOUT_TEXT];
+    cn_bytes_t  text;
+
+    if (!cn_message_is_grpc(request->head)) {
+        return CN_OK;
+    }
+
+    if (cn_pool_copy(request->pool, cn_bytes(octets, cn_grpc_timeout_print(ms, octets)), &text)
+        != CN_OK)
+    {
+        return CN_ERR_MEMORY;
+    }
+
+    cn_headers_remove_id(&request->head->headers, CN_HEADER_GRPC_TIMEOUT);
+
+    return cn_headers_add_id(&request->head->headers, CN_HEADER_GRPC_TIMEOUT, text);
+}
+
+
+/* x-envoy-expected-rq-timeout-ms and grpc-timeout, when there is a timeout. */
+static cn_status_t
+tell_timeout(cn_request_t *request, uint64_t ms)
+{
     char        digits[20];
     cn_bytes_t  text;
 
     if (ms == 0) {
         return CN_OK;
+    }
+
+    if (tell_grpc_timeout(request, ms) != CN_OK) {
+        return CN_ERR_MEMORY;
     }
 
     if (cn_pool_copy(request->pool, cn_bytes(digits, cn_u64_print(ms, digits)), &text) != CN_OK) {
@@ -677,7 +718,11 @@ router_request_headers(cn_request_t *request, const void *config, bool end)
 
     ctx = cn_request_context(request, &cn_router_module);
 
-    if (ctx == NULL || tell_timeout(request) != CN_OK) {
+    if (ctx != NULL) {
+        ctx->timeout_ms = timeout_of(request);
+    }
+
+    if (ctx == NULL || tell_timeout(request, ctx->timeout_ms) != CN_OK) {
         return cn_request_reply(request, 500, CN_BYTES_NONE, 0, "out_of_memory");
     }
 
