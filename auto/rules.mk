@@ -219,6 +219,25 @@ test-asan:
 endif
 
 
+# A build without each module that can be left out: it links, its unit tests pass but for those of
+# whole configurations, and what needs the module is refused or skipped.
+LEAVABLE      := $(patsubst modules/%,%,$(patsubst %/,%,$(dir $(wildcard modules/*/*_claims.h))))
+WITHOUT_TESTS := t/00-build/without.t t/10-data/hbone.t t/20-routing/virtual_service.t \
+	t/20-routing/http_route.t t/20-routing/headers.t t/25-policy/authorization.t
+
+.PHONY: test-without test-left-out $(addprefix test-without-,$(LEAVABLE))
+
+test-without: $(addprefix test-without-,$(LEAVABLE))
+
+$(addprefix test-without-,$(LEAVABLE)): test-without-%:
+	@sh ./configure $(VARIANT_ARGS) --without-$* --builddir=objs-without-$* > /dev/null
+	+@$(MAKE) --no-print-directory -f objs-without-$*/Makefile test-left-out
+
+test-left-out: all unit
+	@TEST_CAIRN_BINARY=$(CURDIR)/$(O)/cairn t/run --builddir=$(O) \
+	    $(filter-out $(O)/unit/modules/%,$(UNIT_BINS)) $(WITHOUT_TESTS)
+
+
 # --- fuzzing ------------------------------------------------------------------
 
 FUZZ_SECONDS ?= 60

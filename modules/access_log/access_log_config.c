@@ -5,9 +5,8 @@
  * (cn_table_global_t).
  */
 
+#include "access_log/access_log_claims.h"
 #include "access_log/access_log_table.h"
-
-#include "model/module_config.h"
 
 static const uint8_t  present;             /* a configuration without content */
 
@@ -36,8 +35,7 @@ pack(const void *config, bool on_route, cn_block_builder_t *builder, uint32_t *a
 
 
 const cn_module_config_t  cn_access_log_module_config = {
-    .name = "access_log",
-    .filter_name = "cairn.access_log",
+    ACCESS_LOG_CLAIMS,
     .read_chain = read_chain,
     .pack = pack,
 };

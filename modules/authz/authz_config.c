@@ -6,6 +6,7 @@
  * then ALLOW.  A broken policy is a DENY of everything where it might apply.
  */
 
+#include "authz/authz_claims.h"
 #include "authz/authz_config.h"
 
 #include "base/map.h"
@@ -339,19 +340,8 @@ read_chain(cn_read_t *read, const cn_chain_question_t *question, void **config)
 }
 
 
-static const char *const  authz_versions[] = { "v1", "v1beta1", NULL };
-
-static const cn_kind_t  authz_kinds[] = {
-    { .group = "security.istio.io", .versions = authz_versions, .kind = "AuthorizationPolicy" },
-    { .kind = NULL }
-};
-
-
 const cn_module_config_t  cn_authz_module_config = {
-    .name = "authz",
-    .filter_name = "envoy.filters.http.rbac",
-    .type_urls = cn_authz_type_urls,
-    .kinds = authz_kinds,
+    AUTHZ_CLAIMS,
     .read_resource = cn_authz_read_resource,
     .read_chain = read_chain,
     .read_xds = cn_authz_read_xds,

@@ -103,7 +103,6 @@ cn_status_t cn_authz_read_resource(cn_read_t *read, const cn_resource_t *resourc
 
 /* ---- authz_config_xds.c ---- */
 
-extern const char *const  cn_authz_type_urls[];
 
 /* The module's read_xds: *config is an authz_config_t, or NULL for a filter that only rehearses. */
 cn_status_t cn_authz_read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value,

@@ -5,6 +5,7 @@
  * compares again: istiod makes them of a few forms only, and any other is refused.
  */
 
+#include "authz/authz_claims.h"
 #include "authz/authz_config.h"
 
 #include "model/decode.h"
@@ -13,14 +14,9 @@
 #include "rbac.pb-c.h"
 
 
-#define HTTP_RBAC     "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
-#define NETWORK_RBAC  "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"
 #define URI_TEMPLATE  "type.googleapis.com/" \
                       "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
 #define FIELD         "envoy.filters.http.rbac"
-
-const char *const  cn_authz_type_urls[] = { HTTP_RBAC, NETWORK_RBAC, NULL };
-
 
 static authz_node_t *
 new_node(cn_read_t *read, cn_authz_kind_t kind)
@@ -590,7 +586,7 @@ compare_policies(const void *a, const void *b)
 static const Cairn__Rbac *
 decode_rules(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value)
 {
-    if (cn_bytes_equal(type_url, CN_BYTES(NETWORK_RBAC))) {
+    if (cn_bytes_equal(type_url, CN_BYTES(AUTHZ_NETWORK_RBAC))) {
         const Cairn__NetworkRbac  *filter = cn_decode(read, &cairn__network_rbac__descriptor,
                                                       value, FIELD);
 

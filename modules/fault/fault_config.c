@@ -5,6 +5,7 @@
  * aborted.  The filter stands in every chain, as istiod puts it; what it does is said per route.
  */
 
+#include "fault/fault_claims.h"
 #include "fault/fault_table.h"
 
 #include "model/decode.h"
@@ -296,11 +297,6 @@ read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route, 
 }
 
 
-static const char *const  fault_type_urls[] = {
-    "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault", NULL
-};
-
-
 static json_t *
 print(const void *config)
 {
@@ -351,14 +347,8 @@ pack(const void *config, bool on_route, cn_block_builder_t *builder, uint32_t *a
 }
 
 
-static const char *const  fault_route_fields[] = { "fault", NULL };
-
-
 const cn_module_config_t  cn_fault_module_config = {
-    .name = "fault",
-    .filter_name = "envoy.filters.http.fault",
-    .type_urls = fault_type_urls,
-    .route_fields = fault_route_fields,
+    FAULT_CLAIMS,
     .always = true,
     .read_route = read_route,
     .read_xds = read_xds,

@@ -8,6 +8,7 @@
  * The order is Envoy's: what is removed first, then what is set, then what is added, each by name.
  */
 
+#include "headers/headers_claims.h"
 #include "headers/headers_table.h"
 
 #include "base/header_format.h"
@@ -353,16 +354,9 @@ read_route(cn_read_t *read, const char *name, cn_doc_t *node, const char *field,
 }
 
 
-static const char *const  headers_route_fields[] = { "headers", NULL };
-static const char *const  headers_route_filters[]
-    = { "RequestHeaderModifier", "ResponseHeaderModifier", NULL };
-
-
 const cn_module_config_t  cn_headers_module_config = {
-    .name = "headers",
-    .filter_name = "cairn.headers",
-    .route_fields = headers_route_fields,
-    .route_filters = headers_route_filters,
+    HEADERS_CLAIMS,
+    .header_ops = true,
     .always = true,
     .read_route = read_route,
 };

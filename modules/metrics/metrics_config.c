@@ -2,6 +2,7 @@
 
 /* metrics - Istio's standard metrics: in every chain, with nothing to configure. */
 
+#include "metrics/metrics_claims.h"
 #include "metrics/metrics_table.h"
 
 #include "model/decode.h"
@@ -26,15 +27,8 @@ read_xds(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route, 
 }
 
 
-static const char *const  metrics_type_urls[] = {
-    "type.googleapis.com/stats.PluginConfig", NULL
-};
-
-
 const cn_module_config_t  cn_metrics_module_config = {
-    .name = "metrics",
-    .filter_name = "istio.stats",
-    .type_urls = metrics_type_urls,
+    METRICS_CLAIMS,
     .always = true,
     .always_raw = true,
     .read_xds = read_xds,

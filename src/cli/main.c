@@ -219,6 +219,19 @@ run_process(int argc, char **argv)
 }
 
 
+static void
+print_version(void)
+{
+    printf("cairn version: cairn/%s\n", CN_VERSION);
+
+    for (size_t i = 0; cn_module_configs[i] != NULL; i++) {
+        if (cn_module_configs[i]->left_out) {
+            printf("without module: %s\n", cn_module_configs[i]->name);
+        }
+    }
+}
+
+
 static int
 run_mode(const arguments_t *arguments)
 {
@@ -228,7 +241,7 @@ run_mode(const arguments_t *arguments)
     }
 
     if (arguments->version) {
-        printf("cairn version: cairn/%s\n", CN_VERSION);
+        print_version();
         return 0;
     }
 

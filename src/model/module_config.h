@@ -94,6 +94,12 @@ struct cn_module_config_s {
     const char *const *route_fields;
     /* filter types of an HTTPRoute rule that are this module's, NULL-ended */
     const char *const *route_filters;
+    /* it does what the cn_header_op_t of routes and destinations say */
+    bool               header_ops;
+    /* it only counts or logs: what a build leaves out of it is not missed */
+    bool               observes;
+    /* the build leaves it out: what needs it is refused by name */
+    bool               left_out;
     /* stands in every HTTP chain (istiod's way), with or without configuration; where: as listed */
     bool               always;
     /* likewise in every chain of TCP */
@@ -138,6 +144,13 @@ extern const cn_module_config_t *const  cn_module_configs[];
  * module by its place here.
  */
 extern const char *const  cn_module_names[];
+
+/* Whether the build has that module. */
+bool cn_module_is_built(const char *name);
+
+/* Reports that a module is needed which the build leaves out; CN_ERR_UNSUPPORTED. */
+cn_status_t cn_module_left_out(cn_read_t *read, const cn_doc_t *node, const char *field,
+    const char *name);
 
 /* Helpers for pack and print of what the model and the modules share. */
 cn_table_string_match_t cn_pack_string_match(const cn_string_match_t *match,

@@ -7,6 +7,7 @@
 
 #include "server/bootstrap.h"
 
+#include "model/module_config.h"
 #include "source/istio/yaml.h"
 
 #include <errno.h>
@@ -389,6 +390,12 @@ read_log(reader_t *reader, cn_doc_t *root)
 
     read_log_path(reader, log, "log.path", &out->log_path);
     read_log_path(reader, access_log, "access_log.path", &out->access_log_path);
+
+    if (strcmp(out->access_log_path, "off") != 0 && !cn_module_is_built("access_log")) {
+        wrong(reader, access_log, "access_log.path",
+              "off: the module access_log is left out of this build");
+    }
+
     read_string(reader, access_log, "format", "access_log.format", &format);
 
     if (level != NULL
@@ -507,7 +514,7 @@ set_defaults(reader_t *reader)
     out->workers = default_workers();
     out->log_path = "stderr";
     out->log_level = CN_LOG_INFO;
-    out->access_log_path = "stdout";
+    out->access_log_path = cn_module_is_built("access_log") ? "stdout" : "off";
     out->pid_path = resolve(reader, "cairn.pid");
     out->source_watch = true;
     out->drain_ms = 45000;

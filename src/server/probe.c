@@ -46,17 +46,26 @@ cn_probe_main(void)
 {
     cn_loop_t     *loop = cn_loop_create();
     cn_channel_t  *guard = loop != NULL ? cn_channel_open(loop, CN_FD_GUARD, &events, NULL) : NULL;
+    cn_slab_t     *slab;
+    cn_status_t    status;
     const char    *error = "";
 
     if (guard == NULL) {
         return 1;
     }
 
-    /* another version is told, not found out by mapping */
-    if (cn_slab_map(CN_FD_SLAB, &error) == NULL) {
+    slab = cn_slab_map(CN_FD_SLAB, &error);
+
+    /* that it is of another version is told, not found out by mapping */
+    if (slab == NULL) {
         cn_log(CN_LOG_WARN, "probe", "map slab: reason=\"%s\"", error);
     }
 
-    return cn_channel_send(guard, CN_MSG_HELLO, cn_bytes(&hello, sizeof(hello)), NULL, 0) == CN_OK
-           ? 0 : 1;
+    status = cn_channel_send(guard, CN_MSG_HELLO, cn_bytes(&hello, sizeof(hello)), NULL, 0);
+    cn_slab_unmap(slab);
+    cn_channel_close(guard);
+    cn_loop_turn(loop, 0);
+    cn_loop_destroy(loop);
+
+    return status == CN_OK ? 0 : 1;
 }

@@ -6,7 +6,7 @@
 
 use FindBin ();
 use lib "$FindBin::Bin/../lib";
-use Test::Cairn;
+use Test::Cairn needs => [qw(access_log)];
 use Test::Cairn::HTTP2 ();
 
 my $mesh = Test::Cairn->start(

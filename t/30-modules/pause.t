@@ -14,7 +14,7 @@ BEGIN {
 }
 
 use Digest::SHA qw(sha256_hex);
-use Test::Cairn;
+use Test::Cairn needs => [qw(access_log metrics)];
 use Test::Cairn::HTTP2 ();
 
 my $LIMIT = 100_000;

@@ -6,7 +6,7 @@
 
 use FindBin ();
 use lib "$FindBin::Bin/../lib";
-use Test::Cairn;
+use Test::Cairn needs => [qw(metrics)];
 use Test::Cairn::Daemon ();
 use Test::Cairn::Util qw(slurp spew test_dir);
 
@@ -190,7 +190,7 @@ subtest 'the end comes to both sets' => sub {
 
     is $tunnel->http->request('GET', '/')->status, 200, 'a tunnel carries a request';
     upgrade($mesh, qr/upgrade done/);
-    is scalar(keys %{ $mesh->daemon->processes }), 7, 'two sets under one guard';
+    ok wait_for(sub { keys %{ $mesh->daemon->processes } == 7 }, 5), 'two sets under one guard';
     $mesh->stop('INT');
 };
 

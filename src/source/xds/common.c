@@ -162,6 +162,7 @@ cn_xds_module(const cn_xds_t *xds, cn_bytes_t type_url, cn_bytes_t value, bool *
 
         for (; type != NULL && *type != NULL; type++) {
             if (cn_bytes_equal(type_url, cn_bytes_str(*type))) {
+                *skipped = (*at)->left_out && (*at)->observes;
                 return *at;
             }
         }

@@ -263,9 +263,28 @@ read_removals(cn_xds_t *xds, const ProtobufCBinaryData *names, size_t count, boo
 }
 
 
+static bool
+has_header_module(const cn_xds_t *xds)
+{
+    for (const cn_module_config_t *const *at = xds->config->modules; *at != NULL; at++) {
+        if ((*at)->header_ops) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 static void
 order_ops(cn_xds_t *xds, cn_array_t *ops)
 {
+    if (ops->count > 0 && !has_header_module(xds)) {
+        cn_read_error(&xds->read, NULL, "headers_to_add, headers_to_remove",
+                      "need a module that this build leaves out");
+        return;
+    }
+
     if (cn_header_ops_order(ops) != CN_OK) {
         cn_read_no_memory(&xds->read);
     }

@@ -52,8 +52,9 @@ my %MESH;
 my $OWNER = $$;
 
 
+# use Test::Cairn needs => [MODULE...]: the whole test is skipped in a build without one of them.
 sub import {
-    my ($class) = @_;
+    my ($class, %option) = @_;
 
     no strict 'refs';
     my $caller = caller;
@@ -62,6 +63,10 @@ sub import {
     warnings->import;
     Test::More->export_to_level(1);
     *{"${caller}::$_"} = \&{$_} for @EXPORTS;
+
+    for my $module (@{ $option{needs} // [] }) {
+        skip_left_out($module) if grep { $_ eq $module } Test::Cairn::Daemon::left_out();
+    }
     return;
 }
 
@@ -117,11 +122,21 @@ sub start {
 
     my $self = $class->new(%option);
 
+    skip_left_out($self->{daemon}->needs_left_out);
     $self->{mesh}->start;
     return $self if $self->{daemon}->start;
 
     $self->explain;
     croak join '; ', $self->{daemon}->problems;
+}
+
+# skip_left_out(MODULE): ends the test, or the subtest, before its first check, as one skipped.
+sub skip_left_out {
+    my ($module) = @_;
+
+    Test::More::plan(skip_all => "the module $module is left out of this build")
+        if defined $module;
+    return;
 }
 
 # Stops all, as one test that nothing was wrong.

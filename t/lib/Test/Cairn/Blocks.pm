@@ -35,6 +35,7 @@ my %SECTION = map { $_ => 1 } @LASTING, qw(
 
 my %lasting;
 my $mesh;
+my $afresh;      # what runs is of a block before the last: that one was skipped
 
 
 sub run_blocks {
@@ -66,7 +67,9 @@ sub run_block {
         croak "block '" . $block->name . "' has an unknown section '$name'" if !$SECTION{$name};
     }
 
-    my $changed = !$mesh;
+    my $changed = !$mesh || $afresh;
+
+    $afresh = 0;
 
     for my $name (grep { defined section($block, $_) } @LASTING) {
         $changed = 1 if section($block, $name) ne ($lasting{$name} // '');
@@ -74,6 +77,8 @@ sub run_block {
     }
 
     Test::More::subtest($block->name, sub {
+        skip_left_out($changed);
+
         my $runs = prepare($block, $changed);
         my $growth = (section($block, 'metrics') // '') =~ /\s\+\d/;
 
@@ -84,6 +89,21 @@ sub run_block {
     return;
 }
 
+
+# A block whose configuration needs what the build leaves out is skipped; the next one starts afresh.
+sub skip_left_out {
+    my ($changed) = @_;
+
+    return if !Test::Cairn::Daemon::left_out();
+
+    my $asked = Test::Cairn->new(%lasting);
+    my $module = $asked->daemon->needs_left_out;
+
+    $asked->{stopped} = 1;
+    $afresh = 1 if $changed && $module;
+    Test::Cairn::skip_left_out($module);
+    return;
+}
 
 # Brings the mesh into the state that the block asks for. True if cairn runs then.
 sub prepare {
@@ -314,11 +334,23 @@ sub check_afterwards {
     my ($block) = @_;
 
     check_logs($block, 'error_log', 'error');
-    check_logs($block, 'access_log', 'access');
+    check_logs($block, 'access_log', 'access') if is_built('access_log', $block, 'access_log');
     check_no_logs($block, 'no_error_log', 'error');
     check_no_logs($block, 'no_access_log', 'access');
-    check_metrics($block) if defined section($block, 'metrics');
+    check_metrics($block)
+        if defined section($block, 'metrics') && is_built('metrics', $block, 'metrics');
     return;
+}
+
+# Whether a section can be checked in this build; if not, it is one skipped test.
+sub is_built {
+    my ($module, $block, $section) = @_;
+
+    return 1 if !defined section($block, $section)
+        || !grep { $_ eq $module } Test::Cairn::Daemon::left_out();
+
+    SKIP: { Test::More::skip("the module $module is left out of this build", 1) }
+    return 0;
 }
 
 sub log_patterns {

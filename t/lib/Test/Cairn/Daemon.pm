@@ -39,6 +39,22 @@ sub binary {
     return $ENV{TEST_CAIRN_BINARY} // "$ROOT/objs/cairn";
 }
 
+# left_out(): the modules that the build leaves out; their tests are skipped.
+my $LEFT_OUT;
+
+sub left_out {
+    $LEFT_OUT //= [-x binary() ? qx{\Q@{[binary()]}\E -v} =~ /^without module: (\w+)/mg : ()];
+    return @{$LEFT_OUT};
+}
+
+# The module that its configuration needs and the build leaves out, if any: the program says so.
+sub needs_left_out {
+    my ($self) = @_;
+
+    return if !left_out();
+    return $self->run('-t')->{err} =~ /needs the module (\w+), which/ ? $1 : ();
+}
+
 # new(resources => { FILE => TEXT }, bootstrap => sub { DAEMON } that returns what is merged over
 # the defaults, identity => 'ns/sa', args => [...]): the directory and the files of a cairn; start()
 # runs it.
@@ -73,7 +89,10 @@ sub defaults {
     return {
         workers => 2,
         log => { path => "$dir/error.log", level => 'info' },
-        access_log => { path => "$dir/access.log", format => 'istio' },
+        access_log => {
+            path => (grep { $_ eq 'access_log' } left_out()) ? 'off' : "$dir/access.log",
+            format => 'istio'
+        },
         pid => "$dir/cairn.pid",
         drain_time => '0s',
         source => { files => "$dir/resources", watch => 'no' },
