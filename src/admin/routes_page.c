@@ -128,6 +128,28 @@ describe_headers(const cn_array_t *headers)
 }
 
 
+/* What a route does but to send on: a redirect's target, as far as it says; rewrites. */
+static void
+describe_actions(json_t **object, const cn_route_t *route)
+{
+    bool  redirect = route->action == CN_ACTION_REDIRECT;
+
+    if (redirect) {
+        cn_print_set_u64(object, "redirect", route->direct_status);
+        cn_print_set_bytes(object, "to_scheme", route->redirect.scheme);
+        cn_print_set_bytes(object, "to_host", route->redirect.host);
+        cn_print_set_u64(object, "to_port", route->redirect.port);
+
+    } else {
+        cn_print_set_u64(object, "direct_status", route->direct_status);
+    }
+
+    cn_print_set_bytes(object, "rewrite_pattern", route->rewrite.pattern);
+    cn_print_set_bytes(object, redirect ? "to_path" : "rewrite", route->rewrite.value);
+    cn_print_set_bytes(object, "rewrite_host", route->host_rewrite);
+}
+
+
 static json_t *
 describe_route(const cn_model_t *model, const cn_route_t *route)
 {
@@ -148,7 +170,7 @@ describe_route(const cn_model_t *model, const cn_route_t *route)
     cn_print_set_bytes(&object, "path", route->path);
     cn_print_set_list(&object, "headers", describe_headers(&route->headers));
     cn_print_set_list(&object, "filters", describe_filters(&route->filters));
-    cn_print_set_u64(&object, "direct_status", route->direct_status);
+    describe_actions(&object, route);
     cn_print_set_u64(&object, "timeout_ms", route->timeout_ms);
     cn_print_set(&object, "destinations", list);
     set_origin(&object, &route->origin);

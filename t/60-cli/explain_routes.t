@@ -94,5 +94,12 @@ for my $offline (0, 1) {
     like $ask->('/'), qr/cluster: it does not exist, answers 503$/m, "$from: a dangling destination";
 }
 
+my $shown = $daemon->run(qw(show routes));
+
+like $shown->{out}, qr/"redirect": 308/, 'show routes: a redirect';
+like $shown->{out}, qr/"to_path": "\/new"/, 'show routes: where it leads';
+like $shown->{out}, qr/"rewrite_host": "other\.example\.com"/, 'show routes: a rewrite';
+like $shown->{out}, qr/"direct_status": 418/, 'show routes: a direct response';
+
 $mesh->stop;
 done_testing;
