@@ -32,9 +32,9 @@ cn_service_chain(const cn_block_t *block, uint16_t port)
 
 
 static bool
-separated_prefix(cn_bytes_t path, cn_bytes_t prefix)
+separated_prefix(cn_bytes_t path, cn_bytes_t prefix, bool fold)
 {
-    if (!cn_bytes_starts_with(path, prefix)) {
+    if (fold ? !cn_bytes_starts_with_nocase(path, prefix) : !cn_bytes_starts_with(path, prefix)) {
         return false;
     }
 
@@ -65,7 +65,7 @@ match_path(const cn_block_t *block, const cn_table_route_t *route, cn_bytes_t pa
         break;
 
     case CN_PATH_MATCH_SEPARATED_PREFIX:
-        yes = separated_prefix(path, want);
+        yes = separated_prefix(path, want, fold);
         break;
 
     case CN_PATH_MATCH_REGEX:
