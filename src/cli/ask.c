@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 
 #include "base/clock.h"
+#include "cli/render.h"
 #include "filter/explain.h"
 #include "model/compile.h"
 #include "table/verify.h"
@@ -124,7 +125,7 @@ http_get(const cn_address_t *address, const char *method, const char *path, cn_p
 
 
 static int
-ask(const cn_cli_options_t *options, const char *method, const char *path)
+ask(const cn_cli_options_t *options, const char *method, const char *path, cn_render_t how)
 {
     cn_cli_setup_t  setup;
     cn_bytes_t      body = CN_BYTES_NONE;
@@ -140,7 +141,11 @@ ask(const cn_cli_options_t *options, const char *method, const char *path)
     } else {
         status = http_get(CN_ARRAY_AT(&setup.bootstrap.admin, cn_address_t, 0), method, path,
                           setup.pool, &body);
-        fwrite(body.ptr, 1, body.len, stdout);
+
+        /* what is no JSON is an answer too: it says what went wrong */
+        if (body.len > 0 && !cn_render(body, how, stdout)) {
+            fwrite(body.ptr, 1, body.len, stdout);
+        }
     }
 
     cn_cli_setup_end(&setup);
@@ -165,10 +170,10 @@ cn_cli_request(const cn_cli_options_t *options, int argc, char **argv)
         char  with_slash[2048];
 
         snprintf(with_slash, sizeof(with_slash), "/%s", argv[2]);
-        return ask(options, argv[1], with_slash);
+        return ask(options, argv[1], with_slash, CN_RENDER_JSON);
     }
 
-    return ask(options, argv[1], path);
+    return ask(options, argv[1], path, CN_RENDER_JSON);
 }
 
 
@@ -186,13 +191,25 @@ cn_cli_show(const cn_cli_options_t *options, int argc, char **argv)
         { "traffic", "/traffic.json" },
     };
 
-    for (size_t i = 0; argc == 2 && i < CN_COUNT_OF(pages); i++) {
-        if (strcmp(argv[1], pages[i].name) == 0) {
-            return ask(options, "GET", pages[i].path);
+    /* people read text; what reads a pipe is most likely a program */
+    cn_render_t  how = isatty(STDOUT_FILENO) ? CN_RENDER_TEXT : CN_RENDER_JSON;
+    bool         good = true;
+    int          option;
+
+    optind = 0;                         /* options may stand before the page or behind it */
+
+    while ((option = getopt(argc, argv, "o:")) != -1) {
+        good = good && option == 'o' && cn_render_parse(optarg, &how);
+    }
+
+    for (size_t i = 0; good && argc - optind == 1 && i < CN_COUNT_OF(pages); i++) {
+        if (strcmp(argv[optind], pages[i].name) == 0) {
+            return ask(options, "GET", pages[i].path, how);
         }
     }
 
-    fprintf(stderr, "usage: cairn [-c FILE] show status|routes|clusters|config|traffic\n");
+    fprintf(stderr, "usage: cairn [-c FILE] show status|routes|clusters|config|traffic "
+                    "[-o text|yaml|json]\n");
 
     return 2;
 }
@@ -263,7 +280,7 @@ explain_running(const cn_cli_options_t *options, const question_t *question)
                               percent_encode(pool, question->headers[i]));
     }
 
-    code = path != NULL ? ask(options, "GET", path) : 1;
+    code = path != NULL ? ask(options, "GET", path, CN_RENDER_JSON) : 1;
     cn_pool_destroy(pool);
 
     return code;

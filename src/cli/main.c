@@ -32,7 +32,7 @@ static const char  usage[] =
     "       cairn -t                                       check the configuration\n"
     "       cairn -T [--xds DIR]                           print it as JSON; of recorded xDS\n"
     "       cairn -s reload|reopen|drain|quit|stop|upgrade    signal the running cairn\n"
-    "       cairn show status|routes|clusters|config|traffic\n"
+    "       cairn show status|routes|clusters|config|traffic [-o text|yaml|json]\n"
     "                                                      ask the running cairn\n"
     "       cairn explain [--from SPIFFE] [-H K:V] METHOD URL    what becomes of a request, why\n"
     "       cairn call [--as NAME] [--via ADDR] [-H K:V] METHOD URL    one request through HBONE\n"
