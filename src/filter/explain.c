@@ -412,12 +412,30 @@ policy_name(uint8_t lb)
 }
 
 
+/* False: there is none. */
+static bool
+tell_cluster(walk_t *walk, uint32_t id)
+{
+    const cn_block_t          *block = id == 0 ? NULL : cn_tables_cluster(walk->tables, id, NULL);
+    const cn_table_cluster_t  *cluster;
+
+    if (block == NULL) {
+        return false;
+    }
+
+    cluster = cn_block_root(block);
+    cn_explain_line(walk->explain, block, &cluster->origin, "      cluster: %s",
+                    policy_name(cluster->lb));
+    tell_endpoints(walk, id);
+
+    return true;
+}
+
+
 static void
 tell_destination(walk_t *walk, const cn_table_destination_t *destination)
 {
     const cn_block_t          *block = walk->target.block;
-    const cn_block_t          *cluster_block;
-    const cn_table_cluster_t  *cluster;
     uint32_t                   total = walk->route->total_weight;
     double                     share = walk->route->destinations.count == 1 || total == 0
         ? 100.0 : 100.0 * destination->weight / total;
@@ -432,19 +450,10 @@ tell_destination(walk_t *walk, const cn_table_destination_t *destination)
                         CN_BYTES_ARG(cn_block_bytes(block, destination->host_rewrite)));
     }
 
-    cluster_block = destination->cluster != 0
-        ? cn_tables_cluster(walk->tables, destination->cluster, NULL) : NULL;
-
-    if (cluster_block == NULL) {
+    if (!tell_cluster(walk, destination->cluster)) {
         cn_explain_line(walk->explain, NULL, NULL, "      cluster: it does not exist, answers %u",
                         walk->route->no_cluster_status);
-        return;
     }
-
-    cluster = cn_block_root(cluster_block);
-    cn_explain_line(walk->explain, cluster_block, &cluster->origin, "      cluster: %s",
-                    policy_name(cluster->lb));
-    tell_endpoints(walk, destination->cluster);
 }
 
 
@@ -490,13 +499,33 @@ tell_route(walk_t *walk)
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
+/* Raw bytes: what would be asked in them counts for nothing. */
+static void
+walk_raw(walk_t *walk)
+{
+    walk->input = (cn_match_input_t) {
+        .connection = &walk->connection, .port = walk->target.port,
+    };
+    cn_explain_line(walk->explain, NULL, NULL,
+                    "raw TCP: there are no requests here, only connections and who makes them");
+
+    if (!ask_filters(walk)) {
+        return;
+    }
+
+    if (tell_cluster(walk, walk->chain->tcp_cluster)) {
+        cn_explain_line(walk->explain, NULL, NULL, "answer: the destination's");
+
+    } else {
+        answer(walk, 503, "the cluster does not exist: the connection is reset (NC)");
+    }
+}
+
+
 static void
 walk_filters_and_routes(walk_t *walk)
 {
     bool  error = false;
-
-    cn_match_input_init(&walk->input, &walk->head, &walk->connection, walk->target.port);
-    walk->route = cn_route_find(walk->target.block, walk->chain, &walk->input, &error);
 
     if (walk->chain->refused) {
         cn_explain_line(walk->explain, NULL, NULL,
@@ -504,6 +533,14 @@ walk_filters_and_routes(walk_t *walk)
         answer(walk, 403, "RBAC: access denied");
         return;
     }
+
+    if (walk->chain->protocol == CN_PROTOCOL_TCP) {
+        walk_raw(walk);
+        return;
+    }
+
+    cn_match_input_init(&walk->input, &walk->head, &walk->connection, walk->target.port);
+    walk->route = cn_route_find(walk->target.block, walk->chain, &walk->input, &error);
 
     if (error) {
         tell_passed_over(walk);

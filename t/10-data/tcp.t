@@ -220,6 +220,15 @@ subtest 'a connection on which nothing happens ends' => sub {
     log_has(qr{"- - -" 0 - - tcp_session_idle_timeout "-" 3 3 }, 'for its silence');
 };
 
+subtest 'explain tells who may connect, and to what' => sub {
+    my $explain = sub { $mesh->daemon->run('explain', @_, 'GET', 'http://limited:9000/')->{out} };
+    my $allowed = $explain->('--from', 'spiffe://cluster.local/ns/default/sa/sleep');
+
+    like $allowed, qr/^raw TCP: /m, 'that it is no HTTP';
+    like $allowed, qr/endpoint: @{[ $mesh->pod('limited-v1')->ip ]}:9000 healthy/, 'the endpoint';
+    like $explain->(), qr/^answer: 403, RBAC: access denied$/m, 'who may not';
+};
+
 subtest 'a reload leaves it open' => sub {
     my $tunnel = $mesh->tunnel(as => 'sleep', to => 'echo');
 
