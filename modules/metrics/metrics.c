@@ -20,8 +20,9 @@
 #define VALUE_MAX      400
 
 typedef struct {
-    uint64_t           key;
-    cn_series_http_t  *series;
+    uint64_t            key;
+    cn_series_http_t   *series;
+    cn_series_route_t  *route;
 } cache_entry_t;
 
 typedef struct {
@@ -33,14 +34,16 @@ typedef struct {
     uint64_t  generation;
     uint64_t  principal;
     uint64_t  service;              /* hash of the host or authority */
+    uint64_t  cluster;              /* hash of the name, where it went */
     uint8_t   source[16];
     uint8_t   destination[16];
     uint32_t  flags;
+    uint32_t  route;                /* position in the chain, plus one; 0: none matched */
     uint16_t  code;
     uint16_t  grpc_code;
+    uint16_t  port;
     uint8_t   grpc;
     uint8_t   mutual;
-    uint8_t   zero[6];
 } facts_t;
 
 /* Of a raw connection: what was counted so far. */
@@ -199,6 +202,39 @@ find_series(cn_request_t *request, const facts_t *facts)
 }
 
 
+/* For the page: which route of which port, and where it led. */
+static cn_series_route_t *
+find_route_series(cn_request_t *request, const facts_t *facts)
+{
+    labels_t           labels = { .len = 0 };
+    const cn_block_t  *block = request->service_block;
+    char               text[20];
+
+    label(&labels, "host", cn_block_bytes(block, request->service->host), "");
+    label(&labels, "port", print_number(facts->port, text), "");
+    label(&labels, "route", facts->route == 0 ? CN_BYTES_NONE
+                                              : print_number(facts->route - 1, text), "");
+    label(&labels, "cluster", facts->cluster == 0 ? CN_BYTES_NONE : request->upstream_cluster, "");
+
+    return cn_series_route(request->env->series, cn_bytes(labels.octets, labels.len));
+}
+
+
+static uint32_t
+position_of(const cn_request_t *request)
+{
+    const cn_table_route_t  *first;
+
+    if (request->route == NULL || request->chain == NULL) {
+        return 0;
+    }
+
+    first = CN_BLOCK_ITEMS(request->service_block, request->chain->routes, cn_table_route_t);
+
+    return (uint32_t) (request->route - first) + 1;
+}
+
+
 static uint16_t
 grpc_code(const cn_request_t *request)
 {
@@ -235,9 +271,42 @@ collect_facts(const cn_request_t *request)
 
     if (request->host != NULL) {
         memcpy(facts.destination, request->host->address.ip, 16);
+        facts.cluster = cn_hash(request->upstream_cluster);
+    }
+
+    if (request->chain != NULL) {
+        facts.port = request->chain->port;
+        facts.route = position_of(request);
     }
 
     return facts;
+}
+
+
+/* Counts one of the page's figures up; relaxed: nobody needs them to be of one moment. */
+static void
+count(_Atomic uint64_t *value, uint64_t more)
+{
+    atomic_fetch_add_explicit(value, more, memory_order_relaxed);
+}
+
+
+static void
+count_route(cn_series_route_t *route, const cn_request_t *request, const facts_t *facts)
+{
+    unsigned  class = facts->code / 100;
+
+    if (route == NULL) {
+        return;
+    }
+
+    count(&route->requests, 1);
+    count(&route->by_class[class < CN_COUNT_OF(route->by_class) ? class : 0], 1);
+    count(&route->duration_us, request->end_us - request->start_us);
+
+    if (request->details != NULL && strncmp(request->details, "rbac_access_denied", 18) == 0) {
+        count(&route->denied, 1);
+    }
 }
 
 
@@ -245,7 +314,7 @@ static void
 metrics_log(cn_request_t *request, const void *config)
 {
     cache_t           *cache = cn_worker_state(request->env, &cn_metrics_module, sizeof(cache_t));
-    cache_entry_t      uncached = { 0, NULL };
+    cache_entry_t      uncached = { .key = 0 };
     cache_entry_t     *entry = &uncached;
     facts_t            facts;
     uint64_t           key;
@@ -265,10 +334,13 @@ metrics_log(cn_request_t *request, const void *config)
 
     if (entry->key != key) {
         entry->series = find_series(request, &facts);
+        entry->route = request->service != NULL && request->chain != NULL
+            ? find_route_series(request, &facts) : NULL;
         entry->key = key;
     }
 
-    atomic_fetch_add_explicit(&entry->series->requests, 1, memory_order_relaxed);
+    count(&entry->series->requests, 1);
+    count_route(entry->route, request, &facts);
     cn_histogram_add(&entry->series->duration_ms, request->end_us - request->start_us);
     cn_histogram_add(&entry->series->request_bytes,
                      (request->downstream != NULL ? request->downstream->wire_received : 0)

@@ -62,6 +62,8 @@ static const endpoint_t  endpoints[] = {
     { "/errors.json", FULL, cn_page_errors },
     { "/explain", FULL, cn_page_explain },
     { "/", FULL, cn_page_index },
+    { "/page.css", FULL, cn_page_style },
+    { "/page.js", FULL, cn_page_script },
 };
 
 
@@ -115,6 +117,17 @@ static const cn_exchange_events_t  answer_events = {
 };
 
 
+/* What every answer says.  The page is our own files and nothing else, in nobody's frame. */
+static const struct { const char *name, *value; }  constant_headers[] = {
+    { "cache-control", "no-store" },
+    { "x-content-type-options", "nosniff" },
+    { "referrer-policy", "no-referrer" },
+    { "content-security-policy",
+      "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+      "base-uri 'none'; form-action 'none'; frame-ancestors 'none'" },
+};
+
+
 static cn_status_t
 fill_head(const cn_page_t *page, cn_message_t *head)
 {
@@ -129,13 +142,9 @@ fill_head(const cn_page_t *page, cn_message_t *head)
         status = cn_headers_add_id(&head->headers, CN_HEADER_CONTENT_TYPE, page->content_type);
     }
 
-    if (status == CN_OK) {
-        status = cn_headers_add(&head->headers, CN_BYTES("cache-control"), CN_BYTES("no-store"));
-    }
-
-    if (status == CN_OK) {
-        status = cn_headers_add(&head->headers, CN_BYTES("x-content-type-options"),
-                                CN_BYTES("nosniff"));
+    for (size_t i = 0; i < CN_COUNT_OF(constant_headers) && status == CN_OK; i++) {
+        status = cn_headers_add(&head->headers, cn_bytes_str(constant_headers[i].name),
+                                cn_bytes_str(constant_headers[i].value));
     }
 
     if (status == CN_OK && page->status == 405) {
@@ -195,6 +204,28 @@ find_endpoint(cn_bytes_t path, cn_admin_kind_t kind)
 }
 
 
+/*
+ * Whether a browser may have been sent here by a page of somebody else, under a name of theirs that
+ * leads to this address: ours are localhost and addresses.
+ */
+static bool
+is_foreign(const cn_message_t *head)
+{
+    cn_bytes_t    host = head->authority;
+    cn_address_t  address;
+    size_t        colon = cn_bytes_find_last_octet(host, ':');
+
+    if (host.len == 0 || cn_address_parse(host, &address) == CN_OK
+        || cn_address_parse_ip(host, &address) == CN_OK)
+    {
+        return false;
+    }
+
+    return !cn_bytes_equal_nocase(colon == SIZE_MAX ? host : cn_bytes(host.ptr, colon),
+                                  CN_BYTES("localhost"));
+}
+
+
 static void
 on_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
 {
@@ -226,6 +257,10 @@ on_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
 
     if (!head_only && !cn_bytes_equal(head->method, CN_BYTES("GET"))) {
         page.status = 405;
+
+    } else if (connection->kind == CN_ADMIN_FULL && is_foreign(head)) {
+        page.status = 403;
+        cn_page_printf(&page, "ask for localhost or an address\n");
 
     } else if (endpoint == NULL) {
         page.status = 404;

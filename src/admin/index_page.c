@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * index_page - / is html/index.html of the prefix, else the one beside the program's own folder: an
- * installed sbin/cairn and a built objs/cairn both have it at ../html.
+ * index_page - the live page: files of html/ of the prefix, else of the one beside the program's
+ * own folder: an installed sbin/cairn and a built objs/cairn both have it at ../html.
  */
 
 #include "admin/pages.h"
@@ -20,11 +20,12 @@ static const char  missing[] =
 
 
 static FILE *
-open_beside_program(void)
+open_beside_program(const char *name)
 {
     char     path[4096];
     ssize_t  len = readlink("/proc/self/exe", path, sizeof(path) - 1);
     char    *slash;
+    size_t   room;
 
     if (len <= 0) {
         return NULL;
@@ -33,45 +34,68 @@ open_beside_program(void)
     path[len] = '\0';
     slash = strrchr(path, '/');
 
-    if (slash == NULL || (size_t) (path + sizeof(path) - slash) < sizeof("/../html/index.html")) {
+    if (slash == NULL) {
         return NULL;
     }
 
-    memcpy(slash, "/../html/index.html", sizeof("/../html/index.html"));
+    room = (size_t) (path + sizeof(path) - slash);
 
-    return fopen(path, "re");
+    return (size_t) snprintf(slash, room, "/../html/%s", name) < room ? fopen(path, "re") : NULL;
 }
 
 
 static FILE *
-open_page(cn_page_t *page)
+open_file(cn_page_t *page, const char *name)
 {
-    const char  *path = cn_pool_printf(page->pool, "%s/html/index.html",
-                                       page->view->bootstrap_prefix);
+    const char  *path = cn_pool_printf(page->pool, "%s/html/%s", page->view->bootstrap_prefix,
+                                       name);
     FILE        *file = path != NULL ? fopen(path, "re") : NULL;
 
-    return file != NULL ? file : open_beside_program();
+    return file != NULL ? file : open_beside_program(name);
 }
 
 
-void
-cn_page_index(cn_page_t *page)
+/* One of our own files: name is no part of the question. */
+static void
+write_file(cn_page_t *page, const char *name, cn_bytes_t content_type)
 {
     char    text[8192];
     size_t  len;
     size_t  sum = 0;
-    FILE   *file = open_page(page);
+    FILE   *file = open_file(page, name);
 
     if (file == NULL) {
+        page->status = 404;
         cn_page_write(page, cn_bytes_str(missing));
         return;
     }
 
-    page->content_type = CN_BYTES("text/html; charset=utf-8");
+    page->content_type = content_type;
 
     while ((len = fread(text, 1, sizeof(text), file)) > 0 && (sum += len) <= PAGE_MAX) {
         cn_page_write(page, cn_bytes(text, len));
     }
 
     fclose(file);
+}
+
+
+void
+cn_page_index(cn_page_t *page)
+{
+    write_file(page, "index.html", CN_BYTES("text/html; charset=utf-8"));
+}
+
+
+void
+cn_page_style(cn_page_t *page)
+{
+    write_file(page, "page.css", CN_BYTES("text/css; charset=utf-8"));
+}
+
+
+void
+cn_page_script(cn_page_t *page)
+{
+    write_file(page, "page.js", CN_BYTES("text/javascript; charset=utf-8"));
 }

@@ -48,6 +48,8 @@ void cn_page_traffic(cn_page_t *page);
 void cn_page_errors(cn_page_t *page);
 void cn_page_explain(cn_page_t *page);
 void cn_page_index(cn_page_t *page);
+void cn_page_style(cn_page_t *page);
+void cn_page_script(cn_page_t *page);
 
 /*
  * Whether a slot of the slab is worth a line: those of the workers that serve, dead or alive, and

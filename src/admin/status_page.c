@@ -233,20 +233,20 @@ next_label(cn_bytes_t *rest, cn_bytes_t *name, cn_bytes_t *value)
 }
 
 
+/* Two lists: by who called whom, and by route. */
+typedef struct {
+    json_t  *requests;
+    json_t  *routes;
+} traffic_t;
+
+
 static void
-add_series(void *context, const cn_series_view_t *view)
+add_series(json_t **list, const cn_series_view_t *view)
 {
-    json_t                 **list = context;
-    json_t                  *object;
+    json_t                  *object = json_object();
     const cn_series_http_t  *http = view->values;
     cn_bytes_t               rest = view->labels;
     cn_bytes_t               name, value;
-
-    if (view->kind != CN_SERIES_HTTP) {
-        return;
-    }
-
-    object = json_object();
 
     while (next_label(&rest, &name, &value)) {
         if (is_shown(name)) {
@@ -263,16 +263,68 @@ add_series(void *context, const cn_series_view_t *view)
 }
 
 
+static json_t *
+describe_values(const cn_series_route_t *values)
+{
+    json_t  *object = json_object();
+    json_t  *classes = json_array();
+
+    for (size_t i = 0; i < CN_COUNT_OF(values->by_class); i++) {
+        cn_print_append(&classes, number(values->by_class[i]));
+    }
+
+    cn_print_set(&object, "requests", number(values->requests));
+    cn_print_set(&object, "denied", number(values->denied));
+    cn_print_set(&object, "by_class", classes);
+    cn_print_set(&object, "duration_us", number(values->duration_us));
+
+    return object;
+}
+
+
+static void
+add_route(traffic_t *traffic, const cn_series_view_t *view)
+{
+    json_t      *object = describe_values(view->values);
+    cn_bytes_t   rest = view->labels;
+    cn_bytes_t   name, value;
+
+    while (next_label(&rest, &name, &value)) {
+        char  key[64];
+
+        snprintf(key, sizeof(key), "%.*s", CN_BYTES_ARG(name));
+        cn_print_set(&object, key, cn_print_bytes(value));
+    }
+
+    cn_print_append(&traffic->routes, object);
+}
+
+
+static void
+add_traffic(void *context, const cn_series_view_t *view)
+{
+    traffic_t  *traffic = context;
+
+    if (view->kind == CN_SERIES_HTTP) {
+        add_series(&traffic->requests, view);
+
+    } else if (view->kind == CN_SERIES_ROUTE) {
+        add_route(traffic, view);
+    }
+}
+
+
 void
 cn_page_traffic(cn_page_t *page)
 {
-    json_t  *object = json_object();
-    json_t  *list = json_array();
+    json_t     *object = json_object();
+    traffic_t   traffic = { json_array(), json_array() };
 
-    if (cn_series_merge(page->view->slab, add_series, &list) != CN_OK) {
+    if (cn_series_merge(page->view->slab, add_traffic, &traffic) != CN_OK) {
         page->failed = true;
     }
 
-    cn_print_set(&object, "requests", list);
+    cn_print_set(&object, "requests", traffic.requests);
+    cn_print_set(&object, "routes", traffic.routes);
     cn_page_json(page, object);
 }

@@ -411,7 +411,8 @@ say_hello(demo_t *demo)
     printf("  %s -c %s call --as sleep -H end-user:jason GET http://ratings:9080/ratings/0   "
            "# 2 s later\n", program, file);
     printf("  %s -c %s show routes\n", program, file);
-    printf("\n  metrics  http://%s/stats/prometheus\n  logs     %s and %s/access.log\n",
+    printf("\n  live     http://%s/\n", port_text(&demo->admin));
+    printf("  metrics  http://%s/stats/prometheus\n  logs     %s and %s/access.log\n",
            port_text(&demo->metrics), demo->error_log, demo->directory);
     printf("\nNow change the weights in %s/reviews.yaml and watch the share move.  Ctrl-C ends all "
            "of it.\n\n", demo->resources);

@@ -343,6 +343,13 @@ cn_series_tcp(cn_series_t *series, cn_bytes_t labels)
 }
 
 
+cn_series_route_t *
+cn_series_route(cn_series_t *series, cn_bytes_t labels)
+{
+    return (void *) values_of(series, CN_SERIES_ROUTE, CN_BYTES_NONE, labels);
+}
+
+
 _Atomic uint64_t *
 cn_series_value(cn_series_t *series, cn_series_kind_t kind, cn_bytes_t family, cn_bytes_t labels)
 {

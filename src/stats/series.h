@@ -12,6 +12,8 @@
  *   TCP:  istio_tcp_connections_opened_total, _closed_total, istio_tcp_sent_bytes_total,
  *         _received_bytes_total
  *   COUNTER, GAUGE: one value under a family name of its own ("cairn_tables_pinned_bytes")
+ *   ROUTE: how requests of one route fared, by where they went; for cairn's own page, never printed
+ *         as a metric: routes are too many for that
  */
 
 #ifndef CN_STATS_SERIES_H
@@ -21,6 +23,7 @@
 
 typedef enum {
     CN_SERIES_HTTP = 1, CN_SERIES_TCP = 2, CN_SERIES_COUNTER = 3, CN_SERIES_GAUGE = 4,
+    CN_SERIES_ROUTE = 5,
 } cn_series_kind_t;
 
 /*
@@ -51,6 +54,13 @@ typedef struct {
     _Atomic uint64_t  received_bytes;
 } cn_series_tcp_t;
 
+typedef struct {
+    _Atomic uint64_t  requests;
+    _Atomic uint64_t  denied;                   /* by an authorization policy */
+    _Atomic uint64_t  by_class[6];              /* [2]: 2xx; [0]: no status was sent */
+    _Atomic uint64_t  duration_us;              /* of all together */
+} cn_series_route_t;
+
 /* A worker's own region with its private index over it. */
 typedef struct cn_series_s cn_series_t;
 
@@ -68,6 +78,7 @@ void cn_series_close(cn_series_t *series);
  */
 cn_series_http_t *cn_series_http(cn_series_t *series, cn_bytes_t labels);
 cn_series_tcp_t *cn_series_tcp(cn_series_t *series, cn_bytes_t labels);
+cn_series_route_t *cn_series_route(cn_series_t *series, cn_bytes_t labels);
 _Atomic uint64_t *cn_series_value(cn_series_t *series, cn_series_kind_t kind, cn_bytes_t family,
     cn_bytes_t labels);
 
@@ -86,7 +97,7 @@ typedef struct {
     cn_series_kind_t  kind;
     cn_bytes_t        family;           /* of COUNTER and GAUGE */
     cn_bytes_t        labels;
-    /* merged: cn_series_http_t, cn_series_tcp_t or _Atomic uint64_t */
+    /* merged: cn_series_http_t, cn_series_tcp_t, cn_series_route_t or _Atomic uint64_t */
     const void       *values;
 } cn_series_view_t;
 

@@ -18,6 +18,8 @@ cn_series_values_size(uint32_t kind)
         return sizeof(cn_series_http_t);
     case CN_SERIES_TCP:
         return sizeof(cn_series_tcp_t);
+    case CN_SERIES_ROUTE:
+        return sizeof(cn_series_route_t);
     case CN_SERIES_COUNTER:
     case CN_SERIES_GAUGE:
         return sizeof(uint64_t);

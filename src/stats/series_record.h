@@ -14,7 +14,7 @@
 #include "stats/series.h"
 #include "stats/slab_layout.h"
 
-#define CN_SERIES_KINDS         5u          /* one more than the last kind */
+#define CN_SERIES_KINDS         6u          /* one more than the last kind */
 #define CN_SERIES_FAMILY_MAX    128u
 #define CN_SERIES_LABELS_MAX    (8u * 1024)
 #define CN_SERIES_OVERFLOW      1u          /* a flag: stands for all that found no room */

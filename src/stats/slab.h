@@ -19,7 +19,7 @@
 
 #include <stdatomic.h>
 
-#define CN_SLAB_VERSION  2               /* of the layout; another is refused */
+#define CN_SLAB_VERSION  3               /* of the layout; another is refused */
 #define CN_WORKERS_MAX   64              /* that serve; as many may drain beside them */
 #define CN_SLOTS_MAX     (2 * CN_WORKERS_MAX)
 #define CN_CELL_NONE     UINT32_MAX

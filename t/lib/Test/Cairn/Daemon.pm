@@ -264,14 +264,15 @@ sub ready {
     return $response && $response->status == 200;
 }
 
-# http_get(PORT NAME, PATH): a response of one of its own HTTP ports, or nothing.
+# http_get(PORT NAME, PATH, SECONDS, HOST): a response of one of its own HTTP ports, or nothing.
 sub http_get {
-    my ($self, $name, $path, $seconds) = @_;
+    my ($self, $name, $path, $seconds, $host) = @_;
 
     my $to = "$self->{address}:" . $self->port($name);
     my $socket = Test::Cairn::Socket->connect(to => $to) or return;
     my $response = Test::Cairn::HTTP1->new($socket, keep => 1 << 28)->request(
-        GET => $path, headers => [['connection', 'close']], seconds => $seconds // 10
+        GET => $path, headers => [['host', $host // $to], ['connection', 'close']],
+        seconds => $seconds // 10
     );
     $socket->close;
     return $response;
