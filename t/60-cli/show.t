@@ -19,6 +19,9 @@ my @command = (Test::Cairn::Daemon::binary(), '-c', $mesh->daemon->dir . '/cairn
 
 sub show { return $mesh->daemon->run_command(@command, 'show', @_) }
 
+# It is ready with one worker.
+ok wait_for(sub { (() = show('status')->{out} =~ /"state":\s*"serving"/g) == 2 }, 10), 'both serve';
+
 my %MOVES = map { $_ => 1 } qw(requests active_requests connections tunnels attends);
 
 # What changes from one look to the next is left out.
