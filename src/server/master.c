@@ -34,6 +34,7 @@
 #define SOCKETS_MAX       16
 /* a reload is called done without the workers that have not adopted by then */
 #define ADOPTION_MS       5000
+#define START_GRACE_MS    3000                      /* how long readiness waits for all workers */
 #define HOUSEKEEPING_MS   1000
 #define RENEW_MS          (6 * 3600 * 1000ull)      /* development certificates live 24 h */
 
@@ -78,6 +79,8 @@ struct master_s {
     cn_identity_t          identity;
     cn_certificates_t     *certificates;
     bool                   draining;
+    uint64_t               accepting_since;         /* the first worker; monotonic, 0: none yet */
+    bool                   was_ready;
     /* "reload done" of the last publication was logged */
     bool                   reload_told;
     uint64_t               reload_ms;
@@ -701,23 +704,45 @@ on_signal(void *owner, int number)
 
 /* ---- what the admin side sees ---------------------------------------------------------------- */
 
+/* How many workers accept on a socket. */
+static uint32_t
+count_accepting(const master_t *master)
+{
+    uint32_t  count = 0;
+
+    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
+        const cn_slab_worker_t  *slot = cn_slab_worker(master->slab, master->first_slot + i);
+
+        count += slot->state == CN_WORKER_SERVING && slot->attends != 0;
+    }
+
+    return count;
+}
+
+
+/*
+ * One worker is enough, but at the start it waits for all: those who come at once would stay with
+ * the first for as long as their connections live.
+ */
 static bool
 is_ready(void *owner)
 {
     master_t  *master = owner;
+    uint32_t   accepting = master->draining ? 0 : count_accepting(master);
+    uint64_t   now = cn_clock_ms();
 
-    if (master->draining) {
+    if (accepting == 0) {
         return false;
     }
 
-    for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
-        if (cn_slab_worker(master->slab, master->first_slot + i)->state
-            == CN_WORKER_SERVING) {
-            return true;
-        }
+    if (master->accepting_since == 0) {
+        master->accepting_since = now;
     }
 
-    return false;
+    master->was_ready |= accepting == master->bootstrap->workers
+        || now - master->accepting_since >= START_GRACE_MS;
+
+    return master->was_ready;
 }
 
 
