@@ -3,7 +3,12 @@
 /*
  * regex - RE2's patterns on PCRE2.  Limits: steps (both of machine code and of the interpreter),
  * depth and heap of the interpreter.  Machine code that runs out of its stack is followed by the
- * interpreter, whose heap is bounded; it reaching a limit is the error.
+ * interpreter, whose heap is bounded.
+ *
+ * Trying one way after another, as both do, can take more steps than a value is worth.  PCRE2 can
+ * also go all ways at once, octet by octet; that is slow, but no slower than octets times ways
+ * squared.  It has the last word on values for which that product is small; on others a limit is
+ * the error.
  */
 
 #include "base/regex.h"
@@ -16,6 +21,10 @@
 #define STEPS_MAX      50000
 #define DEPTH_MAX      5000
 #define HEAP_KIB_MAX   1024
+#define WAYS_MAX       256              /* at once */
+#define WAYS_MIN       16
+#define ALL_WAYS_COST  ((size_t) 500000)        /* octets times ways times ways */
+#define WORKSPACE(ways)  (2 + 6 * (size_t) (ways))      /* ints that PCRE2 wants for so many */
 
 struct cn_regex_s {
     pcre2_code           *code;
@@ -72,7 +81,7 @@ compile(cn_bytes_t pattern, cn_regex_use_t use, pcre2_general_context *library,
 {
     cn_re2_translation_t    translation;
     uint32_t                options = PCRE2_UTF | PCRE2_DOTALL | PCRE2_ALT_CIRCUMFLEX
-                                      | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
+                                      | PCRE2_NEVER_BACKSLASH_C;
     int                     number = PCRE2_ERROR_HEAP_FAILED;
     PCRE2_SIZE              at = 0;
     cn_status_t             status = cn_re2_translate(pattern, &translation, error);
@@ -280,6 +289,41 @@ run(cn_regex_t *regex, cn_bytes_t value, size_t from, uint32_t options)
 }
 
 
+static bool
+is_limit(int found)
+{
+    return found == PCRE2_ERROR_MATCHLIMIT || found == PCRE2_ERROR_DEPTHLIMIT
+           || found == PCRE2_ERROR_HEAPLIMIT;
+}
+
+
+/*
+ * All ways at once, as many as a value of this length may have; else the error is as it was.  What
+ * is found first is the longest; that it must reach the end is not heeded there.
+ */
+static int
+run_all_ways(cn_regex_t *regex, cn_bytes_t value)
+{
+    const PCRE2_SIZE  *ends = pcre2_get_ovector_pointer(regex->match);
+    int                workspace[WORKSPACE(WAYS_MAX)];
+    size_t             ways = WAYS_MAX;
+    int                found;
+
+    while (ways >= WAYS_MIN && value.len * ways * ways > ALL_WAYS_COST) {
+        ways -= ways / 8;
+    }
+
+    if (ways < WAYS_MIN) {
+        return PCRE2_ERROR_MATCHLIMIT;
+    }
+
+    found = pcre2_dfa_match(regex->code, value.ptr, value.len, 0, PCRE2_NO_UTF_CHECK,
+                            regex->match, regex->limits, workspace, WORKSPACE(ways));
+
+    return found >= 0 && ends[1] != value.len ? PCRE2_ERROR_NOMATCH : found;
+}
+
+
 cn_regex_answer_t
 cn_regex_match(cn_regex_t *regex, cn_bytes_t value)
 {
@@ -288,6 +332,10 @@ cn_regex_match(cn_regex_t *regex, cn_bytes_t value)
     }
 
     int  found = run(regex, value, 0, 0);
+
+    if (is_limit(found) && value.len > 0) {
+        found = run_all_ways(regex, value);
+    }
 
     if (found >= 0) {
         return CN_REGEX_YES;

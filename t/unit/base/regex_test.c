@@ -257,12 +257,12 @@ too_much_work_is_an_error(void **state)
     (void) state;
     assert_non_null(value);
     memset(value, 'a', CN_REGEX_VALUE_MAX + 1);
-    value[199] = '!';
+    value[3999] = '!';
 
     for (size_t i = 0; i < CN_COUNT_OF(patterns); i++) {
         cn_regex_t  *regex = made(patterns[i], CN_REGEX_MATCH);
 
-        unit_check(cn_regex_match(regex, cn_bytes(value, 200)) == CN_REGEX_ERROR, patterns[i]);
+        unit_check(cn_regex_match(regex, cn_bytes(value, 4000)) == CN_REGEX_ERROR, patterns[i]);
         cn_regex_destroy(regex);
     }
 
@@ -273,6 +273,36 @@ too_much_work_is_an_error(void **state)
                      CN_REGEX_ERROR);
     cn_regex_destroy(regex);
     free(value);
+}
+
+
+/* Where trying one way after another takes too long, a short value is still answered. */
+static void
+a_short_value_is_answered_all_the_same(void **state)
+{
+    static const struct {
+        const char  *pattern;
+        bool         yes;
+    } patterns[] = {
+        { "(a|aa)+$", false }, { "(a|aa)+!", true }, { "(?:a|aa)+(?:\\z)", false },
+        { ".*a.*a.*a.*b", false }, { ".*a.*a.*a.*!", true },
+        { ".*.*.*a?a.a", false }, { ".*.*.*a?a.", true },
+    };
+    uint8_t  value[400];
+
+    (void) state;
+    memset(value, 'a', sizeof(value));
+    value[sizeof(value) - 1] = '!';
+
+    for (size_t i = 0; i < CN_COUNT_OF(patterns); i++) {
+        cn_regex_t  *regex = made(patterns[i].pattern, CN_REGEX_MATCH);
+        cn_bytes_t   copy = unit_copy(cn_bytes(value, sizeof(value)));
+
+        unit_check(cn_regex_match(regex, copy) == (patterns[i].yes ? CN_REGEX_YES : CN_REGEX_NO),
+                   patterns[i].pattern);
+        unit_free(copy);
+        cn_regex_destroy(regex);
+    }
 }
 
 
@@ -409,6 +439,7 @@ main(void)
         cmocka_unit_test(what_re2_accepts_answers_as_re2_does),
         cmocka_unit_test(a_value_that_is_not_utf8_is_an_error),
         cmocka_unit_test(too_much_work_is_an_error),
+        cmocka_unit_test(a_short_value_is_answered_all_the_same),
         cmocka_unit_test(large_and_deep_patterns_are_refused),
         cmocka_unit_test(each_find_is_replaced),
         cmocka_unit_test(a_replacement_has_its_limits),
