@@ -153,7 +153,7 @@ $(O)/cairn-test: $(MAIN_OBJECT) $(TEST_LISTS) $(TEST_LIBS)
 	@echo "  LINK  $@"
 	$(say)$(call link,$@,$(MAIN_OBJECT) $(TEST_LISTS),$(TEST_LIBS))
 
-.PHONY: install demo bench h2spec test-grpc
+.PHONY: install demo bench conformance h2spec test-grpc
 install: all
 	@sh auto/install "$(O)/cairn" "$(DESTDIR)$(PREFIX)"
 
@@ -165,6 +165,9 @@ bench: all
 	TEST_CAIRN_BINARY=$(O)/cairn TEST_CAIRN_BUILDDIR=$(O) t/bench/run
 
 # Conformance of HTTP/2; the program comes from the Go module proxy.
+conformance: all
+	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/conformance/rbac
+
 h2spec: all
 	@t/h2spec/build $(O)
 	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/h2spec/run $(O)/bench/bin/h2spec

@@ -197,12 +197,15 @@ is_template_octet(uint8_t octet)
 }
 
 
-/* One segment, or one with what ends the template behind its wildcard ("*.m4s").  Its length. */
+/*
+ * One segment, or one with what ends the template behind its wildcard ("*.m4s").  A wildcard stands
+ * for any pchar, `*` and `=` too: so Envoy 1.40 does (t/conformance/rbac).  Its length.
+ */
 static size_t
 segment_pattern(cn_bytes_t segment, char *out, bool *rest)
 {
-    static const char  one[] = "[a-zA-Z0-9-._~%!$&'()+,;:@]+";
-    static const char  any[] = "[a-zA-Z0-9-._~%!$&'()+,;:@/]*";
+    static const char  one[] = "[a-zA-Z0-9-._~%!$&'()*+,;=:@]+";
+    static const char  any[] = "[a-zA-Z0-9-._~%!$&'()*+,;=:@/]*";
     size_t             at = 0, len = 0;
 
     if (cn_bytes_starts_with(segment, CN_BYTES("**"))) {

@@ -36,6 +36,8 @@ as sleep to web GET /x/
 ~~~
 as sleep to web GET /x/1/2
 ~~~
+as sleep to web GET /a/k=v*/b
+~~~
 as sleep to web GET /x
 ~~~
 as sleep to web GET /y/1/2/end
@@ -47,6 +49,8 @@ as sleep to web GET /y/1/2/ends
 403
 ~~~
 403
+~~~
+200
 ~~~
 200
 ~~~
