@@ -164,7 +164,7 @@ put_remote(line_t *line, const cn_request_t *request)
 {
     cn_address_t  address = request->connection->peer;
 
-    if (cn_match_remote_ip(request->head, request->connection, address.ip)) {
+    if (cn_match_remote_ip(request->head, request->connection, address.ip, NULL)) {
         address.port = 0;
         address.scope = 0;
     }

@@ -18,13 +18,23 @@
 #define DENIED  CN_BYTES("RBAC: access denied")
 
 
+static bool
+is_mapped(const uint8_t ip[16])
+{
+    static const uint8_t  mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+    return memcmp(ip, mapped, sizeof(mapped)) == 0;
+}
+
+
+/* A range is of IPv4 or of IPv6: "::/0" has no address of IPv4 in it. */
 static cn_match_t
-match_ip(const cn_table_authz_node_t *node, const uint8_t ip[16])
+match_ip(const cn_table_authz_node_t *node, const uint8_t ip[16], bool is_v4)
 {
     unsigned  bits = node->prefix_bits;
     unsigned  octets = bits / 8;
 
-    if (memcmp(node->ip, ip, octets) != 0) {
+    if (is_v4 != (bits >= 96 && is_mapped(node->ip)) || memcmp(node->ip, ip, octets) != 0) {
         return CN_MATCH_NO;
     }
 
@@ -141,18 +151,19 @@ static cn_match_t
 match_addresses(const cn_table_authz_node_t *node, const cn_match_input_t *input)
 {
     uint8_t  ip[16];
+    bool     is_v4;
 
     switch ((cn_authz_kind_t) node->kind) {
 
     case CN_AUTHZ_SOURCE_IP:
-        return match_ip(node, input->connection->peer.ip);
+        return match_ip(node, input->connection->peer.ip, is_mapped(input->connection->peer.ip));
 
     case CN_AUTHZ_DESTINATION_IP:
-        return match_ip(node, input->connection->local.ip);
+        return match_ip(node, input->connection->local.ip, is_mapped(input->connection->local.ip));
 
     default:
-        (void) cn_match_remote_ip(input->head, input->connection, ip);
-        return match_ip(node, ip);
+        (void) cn_match_remote_ip(input->head, input->connection, ip, &is_v4);
+        return match_ip(node, ip, is_v4);
     }
 }
 

@@ -169,8 +169,10 @@ cn_authz_read_range(cn_bytes_t text, authz_node_t *node)
     if (is_v4) {
         memcpy(node->ip, mapped, sizeof(mapped));
 
-    } else if (inet_pton(AF_INET6, copy, node->ip) != 1) {
-        return false;
+    } else if (inet_pton(AF_INET6, copy, node->ip) != 1
+               || memcmp(node->ip, mapped, sizeof(mapped)) == 0)
+    {
+        return false;                   /* a mapped address would be taken for one of IPv4 */
     }
 
     bits = is_v4 ? 32 : 128;
@@ -186,14 +188,14 @@ cn_authz_read_range(cn_bytes_t text, authz_node_t *node)
 }
 
 
-/* What may stand in a template beside its wildcards: a pchar of RFC 3986 but `*` and `=`. */
+/* What may stand in a template beside its wildcards: a pchar of RFC 3986 but `*`. */
 static bool
 is_template_octet(uint8_t octet)
 {
     uint8_t  lower = cn_lower(octet);
 
     return (lower >= 'a' && lower <= 'z') || (octet >= '0' && octet <= '9')
-           || (octet != 0 && strchr("-._~%!$&'()+,;:@", octet) != NULL);
+           || (octet != 0 && strchr("-._~%!$&'()+,;:@=", octet) != NULL);
 }
 
 
@@ -204,8 +206,13 @@ is_template_octet(uint8_t octet)
 static size_t
 segment_pattern(cn_bytes_t segment, char *out, bool *rest)
 {
+<<<<<<< HEAD
     static const char  one[] = "[a-zA-Z0-9-._~%!$&'()*+,;=:@]+";
     static const char  any[] = "[a-zA-Z0-9-._~%!$&'()*+,;=:@/]*";
+=======
+    static const char  one[] = "[a-zA-Z0-9-._~%!$&'()+,;:@=*]+";
+    static const char  any[] = "[a-zA-Z0-9-._~%!$&'()+,;:@=*/]*";
+>>>>>>> 8d8ab68 (authz: decides as Envoy does, shown by random policies; ranges are of IPv4 or of IPv6)
     size_t             at = 0, len = 0;
 
     if (cn_bytes_starts_with(segment, CN_BYTES("**"))) {

@@ -38,7 +38,8 @@ cn_match_input_init(cn_match_input_t *input, const cn_message_t *head,
 
 
 bool
-cn_match_remote_ip(const cn_message_t *head, const cn_stream_info_t *connection, uint8_t ip[16])
+cn_match_remote_ip(const cn_message_t *head, const cn_stream_info_t *connection, uint8_t ip[16],
+    bool *is_v4)
 {
     cn_address_t  address;
     cn_bytes_t    last = CN_BYTES_NONE;
@@ -53,14 +54,23 @@ cn_match_remote_ip(const cn_message_t *head, const cn_stream_info_t *connection,
     comma = cn_bytes_find_last_octet(last, ',');
     last = cn_bytes_trim(comma == SIZE_MAX ? last : cn_bytes_from(last, comma + 1));
 
-    if (last.len > 0 && cn_address_parse_ip(last, &address) == CN_OK) {
-        memcpy(ip, address.ip, 16);
-        return true;
+    if (last.len == 0 || cn_address_parse_ip(last, &address) != CN_OK) {
+        memcpy(ip, connection->peer.ip, 16);
+
+        if (is_v4 != NULL) {
+            *is_v4 = cn_address_is_v4(&connection->peer);
+        }
+
+        return false;
     }
 
-    memcpy(ip, connection->peer.ip, 16);
+    memcpy(ip, address.ip, 16);
 
-    return false;
+    if (is_v4 != NULL) {
+        *is_v4 = cn_bytes_find_octet(last, ':') == SIZE_MAX;
+    }
+
+    return true;
 }
 
 

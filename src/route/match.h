@@ -45,10 +45,11 @@ cn_match_t cn_match_header(const cn_block_t *block, const cn_table_header_match_
 /*
  * The client's address as proxies before us tell it: the last of x-forwarded-for when it is one,
  * else the connection's peer (Envoy's remote address where use_remote_address is false).  True: it
- * is of the header.  head may be NULL.
+ * is of the header.  head may be NULL.  *is_v4 (may be NULL): it was not written as IPv6, which a
+ * mapped address in the header can be.
  */
 bool cn_match_remote_ip(const cn_message_t *head, const cn_stream_info_t *connection,
-    uint8_t ip[16]);
+    uint8_t ip[16], bool *is_v4);
 
 /* The chain for a port; NULL. */
 const cn_table_chain_t *cn_service_chain(const cn_block_t *service, uint16_t port);

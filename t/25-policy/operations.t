@@ -43,6 +43,8 @@ as sleep to web GET /x
 as sleep to web GET /y/1/2/end
 ~~~
 as sleep to web GET /y/1/2/ends
+~~~
+as sleep to web GET /a/k=v,*;x/b
 --- expect
 200
 ~~~
@@ -63,6 +65,8 @@ as sleep to web GET /y/1/2/ends
 200
 ~~~
 403
+~~~
+200
 
 === a template that is none closes its service
 --- resources
