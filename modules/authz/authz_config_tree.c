@@ -206,13 +206,8 @@ is_template_octet(uint8_t octet)
 static size_t
 segment_pattern(cn_bytes_t segment, char *out, bool *rest)
 {
-<<<<<<< HEAD
     static const char  one[] = "[a-zA-Z0-9-._~%!$&'()*+,;=:@]+";
     static const char  any[] = "[a-zA-Z0-9-._~%!$&'()*+,;=:@/]*";
-=======
-    static const char  one[] = "[a-zA-Z0-9-._~%!$&'()+,;:@=*]+";
-    static const char  any[] = "[a-zA-Z0-9-._~%!$&'()+,;:@=*/]*";
->>>>>>> 8d8ab68 (authz: decides as Envoy does, shown by random policies; ranges are of IPv4 or of IPv6)
     size_t             at = 0, len = 0;
 
     if (cn_bytes_starts_with(segment, CN_BYTES("**"))) {
