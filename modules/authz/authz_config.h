@@ -74,6 +74,13 @@ bool cn_authz_read_range(cn_bytes_t text, authz_node_t *node);
  */
 bool cn_authz_template(cn_pool_t *pool, cn_bytes_t text, cn_bytes_t *pattern);
 
+/*
+ * A namespace with any number of stars, each written as `star` is, as what matches it.  False: the
+ * text between several stars is no part of a name, or memory.
+ */
+bool cn_authz_namespace(cn_pool_t *pool, cn_bytes_t name, cn_bytes_t star,
+    cn_string_match_t *match);
+
 /* The module's print and pack (model/module_config.h); config is an authz_config_t. */
 json_t *cn_authz_print(const void *config);
 cn_status_t cn_authz_pack(const void *config, bool on_route, cn_block_builder_t *builder,

@@ -136,13 +136,108 @@ make_principal(const authz_reader_t *reader, cn_bytes_t value, const cn_doc_t *i
 }
 
 
+/* Whether several stars may stand around it: it means nothing of its own in a pattern. */
+static bool
+is_name_part(cn_bytes_t text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t  lower = cn_lower(text.ptr[i]);
+
+        if (!((lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') || lower == '-')) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* Stars in the middle, or several. */
+static bool
+namespace_pattern(cn_pool_t *pool, cn_bytes_t name, cn_bytes_t star, cn_string_match_t *match)
+{
+    uint8_t  *out = cn_pool_octets(pool, name.len * 2);
+    size_t    len = 0;
+
+    if (out == NULL) {
+        return false;
+    }
+
+    while (name.len > 0) {
+        size_t      at = cn_bytes_find(name, star);
+        cn_bytes_t  part = cn_bytes(name.ptr, at == SIZE_MAX ? name.len : at);
+
+        if (!is_name_part(part)) {
+            return false;
+        }
+
+        if (part.len > 0) {
+            memcpy(out + len, part.ptr, part.len);
+            len += part.len;
+        }
+
+        if (at == SIZE_MAX) {
+            break;
+        }
+
+        out[len++] = '.';
+        out[len++] = '*';
+        name = cn_bytes_from(name, at + star.len);
+    }
+
+    *match = (cn_string_match_t) { .kind = CN_STRING_REGEX, .value = cn_bytes(out, len) };
+
+    return true;
+}
+
+
+bool
+cn_authz_namespace(cn_pool_t *pool, cn_bytes_t name, cn_bytes_t star, cn_string_match_t *match)
+{
+    size_t      first = cn_bytes_find(name, star);
+    cn_bytes_t  behind;
+
+    *match = (cn_string_match_t) { .kind = CN_STRING_EXACT, .value = name };
+
+    if (first == SIZE_MAX) {
+        return true;
+    }
+
+    behind = cn_bytes_from(name, first + star.len);
+
+    if (name.len == star.len) {
+        match->kind = CN_STRING_ANY;
+
+    } else if (behind.len == 0) {
+        match->kind = CN_STRING_PREFIX;
+        match->value.len = first;
+
+    } else if (first == 0 && cn_bytes_find(behind, star) == SIZE_MAX) {
+        match->kind = CN_STRING_SUFFIX;
+        match->value = behind;
+
+    } else {
+        return namespace_pattern(pool, name, star, match);
+    }
+
+    return true;
+}
+
+
 static authz_node_t *
 make_namespace(const authz_reader_t *reader, cn_bytes_t value, const cn_doc_t *item,
     const char *field)
 {
-    (void) field;
+    authz_node_t  *node = cn_authz_read_node(reader, CN_AUTHZ_NAMESPACE, item->line);
 
-    return string_node(reader, CN_AUTHZ_NAMESPACE, value, item);
+    if (node != NULL
+        && !cn_authz_namespace(reader->read->pool, value, CN_BYTES("*"), &node->match))
+    {
+        cn_read_error(reader->read, item, field, "\"%.*s\" is no pattern of namespaces",
+                      CN_BYTES_ARG(value));
+    }
+
+    return node;
 }
 
 

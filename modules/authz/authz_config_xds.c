@@ -188,28 +188,6 @@ between(cn_bytes_t text, cn_bytes_t before, cn_bytes_t after, cn_bytes_t *inner)
 }
 
 
-/* ".*" at either end, as of a namespace "team-*" or "*-test". */
-static cn_string_match_t
-namespace_match(cn_bytes_t name)
-{
-    cn_string_match_t  match = { .kind = CN_STRING_EXACT, .value = name };
-
-    if (cn_bytes_equal(name, CN_BYTES(".*"))) {
-        match.kind = CN_STRING_ANY;
-
-    } else if (cn_bytes_ends_with(name, CN_BYTES(".*"))) {
-        match.kind = CN_STRING_PREFIX;
-        match.value.len -= 2;
-
-    } else if (cn_bytes_starts_with(name, CN_BYTES(".*"))) {
-        match.kind = CN_STRING_SUFFIX;
-        match.value = cn_bytes_from(name, 2);
-    }
-
-    return match;
-}
-
-
 /* "NS/(.+/|)sa/SA". */
 static authz_node_t *
 service_account_node(cn_read_t *read, cn_bytes_t text)
@@ -245,9 +223,11 @@ identity_pattern(cn_read_t *read, cn_bytes_t regex)
     cn_bytes_t     inner;
 
     if (between(regex, CN_BYTES(".*/ns/"), CN_BYTES("/.*"), &inner)) {
-        cn_string_match_t  match = namespace_match(inner);
+        cn_string_match_t  match;
 
-        if (match.kind != CN_STRING_ANY && !is_plain(match.value)) {
+        if (!cn_authz_namespace(read->pool, inner, CN_BYTES(".*"), &match)
+            || (match.kind != CN_STRING_ANY && match.kind != CN_STRING_REGEX
+                && !is_plain(match.value))) {
             return refuse(read, "a pattern over identities");
         }
 

@@ -174,3 +174,37 @@ as sleep to web GET /
 --- exit_code: 1
 --- stderr
 /spec\.rules\[0\]\.from\[0\]\.source\.requestPrincipals: is not implemented/
+
+=== stars around and within a namespace
+--- resources
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: default}
+spec:
+  targetRefs: [{group: "", kind: Service, name: web}]
+  rules:
+  - from: [{source: {namespaces: ["*mid*", "a*z", "a*b*c"]}}]
+--- request
+as the-mid-one/sleep to web GET /
+~~~
+as mid/sleep to web GET /
+~~~
+as a-z/sleep to web GET /
+~~~
+as abbc/sleep to web GET /
+~~~
+as a-c/sleep to web GET /
+~~~
+as a-zz-y/sleep to web GET /
+--- expect
+200
+~~~
+200
+~~~
+200
+~~~
+200
+~~~
+403
+~~~
+403
