@@ -46,7 +46,9 @@ cn_match_remote_ip(const cn_message_t *head, const cn_stream_info_t *connection,
     size_t        comma;
 
     for (uint32_t i = 0; head != NULL && i < head->headers.count; i++) {
-        if (head->headers.items[i].id == CN_HEADER_X_FORWARDED_FOR) {
+        if (head->headers.items[i].id == CN_HEADER_X_FORWARDED_FOR
+            && head->headers.items[i].value.len > 0)
+        {
             last = head->headers.items[i].value;
         }
     }
@@ -165,7 +167,8 @@ match_joined(const cn_block_t *block, const cn_table_string_match_t *match,
     for (uint32_t i = 0; i < headers->count; i++) {
         const cn_header_t  *header = &headers->items[i];
 
-        if (!cn_bytes_equal(header->name, name)) {
+        /* Envoy appends nothing for an empty value, no ',' either */
+        if (!cn_bytes_equal(header->name, name) || header->value.len == 0) {
             continue;
         }
 
