@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The live page: polls /status.json and /traffic.json once a second while it is seen; /routes.json and
-// /errors.json when the generation changes.  Whatever comes from there is shown as text, never as markup.
+// The live page: polls /status.json and /traffic.json once a second while it is seen; /routes.json when
+// the generation or the workers change, /errors.json as long as there are errors: what is refused need not
+// make a generation.  Whatever comes from there is shown as text, never as markup.
 'use strict';
 
 const COLUMNS = ['/ s', 'requests', '4xx', '5xx', 'denied', 'mean ms'];
@@ -11,7 +12,7 @@ const say = (node, text) => { if (node.textContent !== text) node.textContent = 
 const count = n => n < 1e6 ? n.toLocaleString('en') : (n / 1e6).toFixed(n < 1e8 ? 2 : 1) + ' M';
 const per = n => n === 0 ? '0' : n < 10 ? n.toFixed(1) : count(Math.round(n));
 
-let generation = null, services = [], cells = new Map(), samples = [];
+let learnt = null, refused = '', services = [], cells = new Map(), samples = [];
 
 function add(parent, tag, text, kind) {
   const node = parent.appendChild(document.createElement(tag));
@@ -147,25 +148,35 @@ function fill() {
   }
 }
 
-async function learn(status) {
-  const [routes, faults] = await Promise.all([ask('/routes.json'), ask('/errors.json')]);
-  services = routes.services;
-  const errors = faults.entries.filter(entry => entry.level === 'error');
+async function learnFaults(status) {
+  const entries = status.errors === 0 ? [] : (await ask('/errors.json')).entries;
+  const errors = entries.filter(entry => entry.level === 'error');
+  const text = JSON.stringify(errors);
+  if (text === refused) return;
   $('faults').hidden = errors.length === 0;
   $('fault-list').replaceChildren();
   for (const entry of errors.slice(0, 50)) {
     const item = add($('fault-list'), 'li', `${entry.resource ?? ''} ${entry.field ?? ''}: ${entry.text} `);
     if (entry.file) add(item, 'code', `${entry.file}:${entry.line ?? ''}`);
   }
-  generation = status.generation;
+  refused = text;
+}
+
+// A master that is started anew counts generations from the beginning: its workers tell it apart.
+async function learnRoutes(status) {
+  const state = [status.generation, ...status.workers.map(worker => worker.pid)].join(' ');
+  if (state === learnt) return;
+  services = (await ask('/routes.json')).services;
   document.title = status.waypoint ? `${status.waypoint} – cairn` : 'cairn';
   say($('waypoint'), status.waypoint ?? '');
   draw();
+  learnt = state;
 }
 
 async function turn() {
   const status = await ask('/status.json');
-  if (status.generation !== generation) await learn(status);
+  await learnRoutes(status);
+  await learnFaults(status);
   samples.push({ at: performance.now(), groups: group(await ask('/traffic.json')) });
   while (samples.length > 2 && samples[samples.length - 1].at - samples[0].at > WINDOW) samples.shift();
   const workers = status.workers, serving = workers.filter(worker => worker.state === 'serving').length;

@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::Cairn;
 
 use JSON::PP ();
+use POSIX ();
 
 my $resources = <<'Y';
 apiVersion: networking.istio.io/v1
@@ -134,6 +135,89 @@ subtest 'a browser' => sub {
     like $section, qr{1\. = /only-v2<.*2\. /.*3\. /}s, 'its routes in order';
     like $section, qr{reviews v1:9080<.*[\d.]+ % of 75 %.*reviews v2:9080<.*[\d.]+ % of 25 %}s, 'the split, seen and configured';
     like $section, qr{&lt;script&gt;alert\(1\)&lt;/script&gt;}, 'a name with markup in it is text';
+};
+
+# A page that stays open, over DevTools on descriptors 3 and 4 of the browser.
+my ($to_browser, $from_browser, $browser, $session, $last_id);
+
+sub open_browser {
+    my ($chromium, $dir) = @_;
+
+    pipe my $commands, $to_browser or die "pipe: $!";
+    pipe $from_browser, my $answers or die "pipe: $!";
+    $to_browser->autoflush(1);
+    $browser = fork // die "fork: $!";
+    return if $browser;
+
+    # Copied beyond 4 first: either pipe may already be one of the two.
+    my ($in, $out) = map { fcntl $_, POSIX::F_DUPFD(), 10 } $commands, $answers;
+    POSIX::dup2($in, 3);
+    POSIX::dup2($out, 4);
+    open STDERR, '>', "$dir.log";
+    exec $chromium, qw(--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run
+        --remote-debugging-pipe), "--user-data-dir=$dir", 'about:blank';
+    POSIX::_exit(127);
+}
+
+sub devtools {
+    my ($method, %params) = @_;
+    my $id = ++$last_id;
+    my %call = (id => $id, method => $method, params => \%params);
+
+    $call{sessionId} = $session if defined $session;
+    print {$to_browser} JSON::PP::encode_json(\%call), "\0";
+    local $/ = "\0";
+
+    while (defined(my $text = readline $from_browser)) {
+        chomp $text;
+        my $message = JSON::PP::decode_json($text);
+        return $message->{result} if ($message->{id} // 0) == $id;
+    }
+    die "the browser is gone at $method\n";
+}
+
+sub shown {
+    my ($expression) = @_;
+
+    return devtools('Runtime.evaluate', expression => $expression)->{result}{value};
+}
+
+subtest 'a page that is open learns what a reload refuses, though that makes no generation' => sub {
+    my ($chromium) = grep { -x } map { ("$_/chromium", "$_/chromium-browser", "$_/google-chrome") }
+        split /:/, $ENV{PATH};
+    plan skip_all => 'no Chromium here (apt-get install chromium)' if !defined $chromium;
+
+    local $SIG{ALRM} = sub { die "the browser does not answer\n" };
+    alarm 60;
+    open_browser($chromium, test_dir() . '/open');
+    my $url = sprintf 'http://%s:%d/', $daemon->address, $daemon->port('ADMIN');
+    my $target = devtools('Target.createTarget', url => $url)->{targetId};
+    $session = devtools('Target.attachToTarget', targetId => $target, flatten => JSON::PP::true)
+        ->{sessionId};
+    my $faults = 'document.getElementById("faults")';
+
+    ok wait_for(sub { shown('/ready, version/.test(document.body.innerText)') }, 10), 'it is open';
+    ok shown("$faults.hidden"), 'nothing is refused';
+    my $generation = shown('document.getElementById("generation").textContent');
+
+    $daemon->reload({ '80-refused.yaml' => <<'Y' });
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: refused, namespace: default}
+spec:
+  hosts: [reviews.elsewhere]
+  http: 7
+Y
+    ok wait_for(sub { !shown("$faults.hidden") }, 10), 'what is refused is shown';
+    like shown("$faults.innerText"), qr{VirtualService default/refused spec\.http: .*/80-refused\.yaml:6},
+        'resource, field, file and line';
+    is shown('document.getElementById("generation").textContent'), $generation, 'of no new generation';
+
+    $daemon->reload({ '80-refused.yaml' => undef });
+    ok wait_for(sub { shown("$faults.hidden") }, 10), 'and gone when it is mended';
+    kill TERM => $browser;
+    waitpid $browser, 0;
+    alarm 0;
 };
 
 $mesh->stop;
