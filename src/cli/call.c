@@ -11,7 +11,8 @@
 #include <getopt.h>
 #include <string.h>
 
-#define DEADLINE_MS  30000
+#define DEADLINE_MS    30000
+#define LAST_WORDS_MS  2000     /* more than a closed connection waits for its peer's end */
 
 typedef struct {
     cn_loop_t         *loop;
@@ -289,11 +290,7 @@ call_with(const cn_cli_options_t *options, cn_cli_setup_t *setup, const words_t 
 
     run.code = run_call(&run, words, pool);
     cn_mesh_client_destroy(run.client);
-
-    for (unsigned i = 0; i < 4; i++) {
-        cn_loop_turn(run.loop, 0);
-    }
-
+    (void) cn_loop_finish(run.loop, LAST_WORDS_MS);
     cn_loop_destroy(run.loop);
 
     return run.code;

@@ -25,6 +25,7 @@
 struct cn_loop_s {
     int                 epoll_fd;
     bool                stopping;
+    size_t              watched;        /* watches registered now */
     cn_list_t           phases[CN_PHASE_COUNT];
     uint32_t            budget;         /* tasks that this turn may still run */
     uint64_t            tasks_since_us; /* the first look at the clock among tasks; 0: none yet */
@@ -242,16 +243,27 @@ tell_watches(cn_loop_t *loop)
 }
 
 
+static bool
+has_tasks(const cn_loop_t *loop)
+{
+    for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
+        if (!cn_list_empty(&loop->phases[i])) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 /* How long to wait (ms; -1: for ever), at most max_ms. */
 static int
 wait_time(cn_loop_t *loop, uint32_t max_ms)
 {
     uint64_t  next_ms, now_us, left_ms;
 
-    for (size_t i = 0; i < CN_PHASE_COUNT; i++) {
-        if (!cn_list_empty(&loop->phases[i])) {
-            return 0;
-        }
+    if (has_tasks(loop)) {
+        return 0;
     }
 
     next_ms = max_ms == 0 ? 0 : cn_wheel_next(&loop->wheel);
@@ -341,6 +353,26 @@ cn_loop_stop(cn_loop_t *loop)
 }
 
 
+bool
+cn_loop_finish(cn_loop_t *loop, uint32_t limit_ms)
+{
+    uint64_t  end_ms = cn_clock_us_now() / 1000 + limit_ms;
+    uint64_t  now_ms;
+
+    while (loop->watched > 0 || has_tasks(loop)) {
+        now_ms = cn_clock_us_now() / 1000;
+
+        if (now_ms >= end_ms) {
+            return false;
+        }
+
+        cn_loop_turn(loop, (uint32_t) (end_ms - now_ms));
+    }
+
+    return true;
+}
+
+
 static uint32_t
 epoll_events(const cn_watch_t *watch, unsigned want)
 {
@@ -396,6 +428,7 @@ cn_watch_set(cn_loop_t *loop, cn_watch_t *watch, unsigned want)
 
     status = epoll_change(loop, watch->want == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch, want);
     if (status == CN_OK) {
+        loop->watched += watch->want == 0;
         watch->want = want;
     }
 
@@ -411,6 +444,7 @@ cn_watch_remove(cn_loop_t *loop, cn_watch_t *watch)
     }
 
     watch->want = 0;
+    loop->watched--;
 
     /* a log line is all that can be done: the descriptor was closed before its watch was removed */
     if (epoll_change(loop, EPOLL_CTL_DEL, watch, 0) != CN_OK) {

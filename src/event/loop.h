@@ -88,6 +88,12 @@ void cn_loop_stop(cn_loop_t *loop);
 /* One turn; waits at most wait_ms for events.  For tests and start-up. */
 void cn_loop_turn(cn_loop_t *loop, uint32_t wait_ms);
 
+/*
+ * Turns until nothing is watched or queued any more, at most limit_ms: lets what was closed say its
+ * last words before the loop is destroyed.  true: nothing is left.
+ */
+bool cn_loop_finish(cn_loop_t *loop, uint32_t limit_ms);
+
 /* Queues task for phase of this turn (or the next, from the wait); a queued task stays as it is. */
 void cn_loop_post(cn_loop_t *loop, cn_turn_phase_t phase, cn_task_t *task);
 

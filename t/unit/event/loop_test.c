@@ -527,6 +527,54 @@ the_longest_turn_is_told_without_its_wait(void **state)
 }
 
 
+/* What was closed: it waits for its peer's end, and is freed after that. */
+typedef struct {
+    cn_watch_t   watch;
+    cn_task_t    free;
+    bool         freed;
+} closed_t;
+
+
+static void
+set_freed(cn_task_t *task)
+{
+    CN_CONTAINER_OF(task, closed_t, free)->freed = true;
+}
+
+
+static void
+let_go(cn_watch_t *watch, unsigned events)
+{
+    closed_t  *closed = CN_CONTAINER_OF(watch, closed_t, watch);
+
+    (void) events;
+    cn_watch_remove(loop, watch);
+    cn_loop_post(loop, CN_PHASE_FREE, &closed->free);
+}
+
+
+static void
+finish_turns_until_nothing_is_left(void **state)
+{
+    closed_t  closed = { .watch.ready = let_go, .free.run = set_freed };
+    int       pair[2];
+
+    (void) state;
+    make_pair(pair);
+    closed.watch.fd = pair[0];
+
+    assert_true(cn_loop_finish(loop, 0));
+    assert_int_equal(cn_watch_set(loop, &closed.watch, CN_READABLE), CN_OK);
+    assert_false(cn_loop_finish(loop, 10));
+    assert_false(closed.freed);
+
+    (void) close(pair[1]);
+    assert_true(cn_loop_finish(loop, 1000));
+    assert_true(closed.freed);
+    (void) close(pair[0]);
+}
+
+
 static void
 destroy_unlinks_what_is_left(void **state)
 {
@@ -569,6 +617,7 @@ main(void)
         TEST(timers_run_after_watches_and_before_ready_tasks),
         TEST(run_goes_on_until_stop),
         TEST(the_longest_turn_is_told_without_its_wait),
+        TEST(finish_turns_until_nothing_is_left),
         TEST(destroy_unlinks_what_is_left),
     };
 
