@@ -293,7 +293,7 @@ open_slab(cn_guard_t *guard)
     cn_slab_config_t   config = {
         .workers = 2 * guard->bootstrap->workers,   /* one set serves, one may drain beside it */
         .cells = 16384,
-        .ring_size = 256 * 1024,
+        .ring_size = 1024 * 1024,
         .series_size = 4 * 1024 * 1024,
     };
     const char        *error = "";

@@ -20,8 +20,8 @@
 
 #define BATCH          (64 * 1024)      /* octets gathered before a write */
 #define RECORD_MAX     (16 * 1024)
-#define IDLE_NS        (20 * 1000 * 1000)
-#define LAST_ROUNDS    50               /* of 20 ms, at the end */
+#define REST_MS        20               /* how long a line may wait for others */
+#define LAST_ROUNDS    50               /* of REST_MS, at the end */
 
 typedef struct {
     const char  *path;
@@ -108,32 +108,36 @@ append(log_file_t *file, const uint8_t *octets, size_t len)
 }
 
 
-/* Everything that lies in the rings now, bounded by their size.  Whether there was anything. */
-static bool
+/* What a reading of all rings found. */
+typedef enum { RINGS_EMPTY, RINGS_READ, RINGS_NOT_EMPTIED } rings_t;
+
+
+/* Everything that lies in the rings now, of each no more than its size: there are others. */
+static rings_t
 drain_rings(cn_log_files_t *files)
 {
+    size_t   most = cn_slab_config(files->slab)->ring_size;
     uint8_t  record[RECORD_MAX];
-    bool     any = false;
+    rings_t  found = RINGS_EMPTY;
 
     for (uint32_t i = files->first; i < files->end; i++) {
         cn_ring_t         *ring = cn_slab_ring(files->slab, i);
         cn_ring_stream_t   stream;
-        size_t             len;
+        size_t             len, octets = 0;
 
-        for (unsigned n = 0; ring != NULL && n < 4096; n++) {
-            if (cn_ring_read(ring, &stream, record, &len) != CN_OK) {
-                break;
-            }
-
+        while (ring != NULL && octets < most && cn_ring_read(ring, &stream, record, &len) == CN_OK) {
             append(stream == CN_RING_ACCESS_LOG ? &files->access : &files->error, record, len);
-            any = true;
+            octets += len + 1;
         }
+
+        found = octets >= most ? RINGS_NOT_EMPTIED
+                : octets > 0 && found == RINGS_EMPTY ? RINGS_READ : found;
     }
 
     flush(&files->error);
     flush(&files->access);
 
-    return any;
+    return found;
 }
 
 
@@ -161,25 +165,26 @@ static void *
 write_logs(void *arg)
 {
     cn_log_files_t   *files = arg;
-    struct timespec   rest = { 0, IDLE_NS };
+    const cn_ring_t  *any_ring = cn_slab_ring(files->slab, files->first);
     unsigned          rounds = 0;
 
     for ( ;; ) {
-        bool  any;
+        uint32_t  bell = cn_ring_bell(any_ring);
+        rings_t   found;
 
         if (atomic_exchange(&files->reopen, false)) {
             reopen(&files->error);
             reopen(&files->access);
         }
 
-        any = drain_rings(files);
+        found = drain_rings(files);
 
-        if (atomic_load(&files->stop) && (!any || ++rounds == LAST_ROUNDS)) {
+        if (atomic_load(&files->stop) && (found == RINGS_EMPTY || ++rounds == LAST_ROUNDS)) {
             return NULL;
         }
 
-        if (!any) {
-            nanosleep(&rest, NULL);
+        if (found != RINGS_NOT_EMPTIED) {
+            cn_ring_wait(any_ring, bell, REST_MS);
         }
     }
 }

@@ -16,6 +16,12 @@
 
 #include "stats/slab_layout.h"
 
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
 #define LINE_MAX_LEN  (16u * 1024)
 #define RECORD_MARK   0x4c52u           /* "RL": rubbish rarely has it */
 
@@ -57,6 +63,14 @@ copy_out(const cn_ring_t *ring, uint64_t position, void *to, size_t len)
 }
 
 
+static void
+ring_bell(cn_ring_t *ring)
+{
+    atomic_fetch_add(ring->bell, 1);
+    (void) syscall(SYS_futex, ring->bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+
 cn_status_t
 cn_ring_write(cn_ring_t *ring, cn_ring_stream_t stream, cn_bytes_t line)
 {
@@ -81,6 +95,10 @@ cn_ring_write(cn_ring_t *ring, cn_ring_stream_t stream, cn_bytes_t line)
     }
 
     atomic_store_explicit(&ring->shared->head, head + record_room(len), memory_order_release);
+
+    if (used < ring->size / 2 && used + record_room(len) >= ring->size / 2) {
+        ring_bell(ring);
+    }
 
     return CN_OK;
 }
@@ -133,4 +151,20 @@ uint64_t
 cn_ring_dropped(const cn_ring_t *ring)
 {
     return atomic_load(&ring->shared->dropped);
+}
+
+
+uint32_t
+cn_ring_bell(const cn_ring_t *ring)
+{
+    return atomic_load(ring->bell);
+}
+
+
+void
+cn_ring_wait(const cn_ring_t *ring, uint32_t count, uint32_t timeout_ms)
+{
+    struct timespec  timeout = { timeout_ms / 1000, (long) (timeout_ms % 1000) * 1000000 };
+
+    (void) syscall(SYS_futex, ring->bell, FUTEX_WAIT, count, &timeout, NULL, 0);
 }

@@ -30,4 +30,12 @@ cn_status_t cn_ring_read(cn_ring_t *ring, cn_ring_stream_t *stream, uint8_t *out
     size_t *len) CN_MUST_USE;
 uint64_t cn_ring_dropped(const cn_ring_t *ring);
 
+/*
+ * The bell is one for all rings of the slab and rings when one becomes half full.  A reader takes
+ * its count, empties its rings, and waits until it is another, at most timeout_ms: nobody who
+ * writes meanwhile has to wait for the timeout to be read.
+ */
+uint32_t cn_ring_bell(const cn_ring_t *ring);
+void cn_ring_wait(const cn_ring_t *ring, uint32_t count, uint32_t timeout_ms);
+
 #endif

@@ -42,6 +42,7 @@ typedef struct {
     _Alignas(CN_CACHE_LINE) _Atomic uint64_t  generation;
     _Atomic uint64_t  last_id;
     _Atomic uint64_t  idle[CN_SLOTS_MAX / 64];      /* bit i: slot i has no worker */
+    _Atomic uint32_t  bell;                         /* of the rings (ring.h) */
 } slab_header_t;
 
 _Static_assert(sizeof(slab_header_t) == 2 * CN_CACHE_LINE, "the layout is an interface");
@@ -175,6 +176,7 @@ view_rings(cn_slab_t *slab)
     for (uint32_t i = 0; i <= slab->config.workers; i++) {
         slab->rings[i] = (struct cn_ring_s) {
             .shared = (void *) (slab->base + slab->layout.rings + i * slab->layout.ring_stride),
+            .bell = &((slab_header_t *) slab->base)->bell,
             .size = slab->config.ring_size,
         };
     }

@@ -19,7 +19,7 @@
 
 #include <stdatomic.h>
 
-#define CN_SLAB_VERSION  3               /* of the layout; another is refused */
+#define CN_SLAB_VERSION  4               /* of the layout; another is refused */
 #define CN_WORKERS_MAX   64              /* that serve; as many may drain beside them */
 #define CN_SLOTS_MAX     (2 * CN_WORKERS_MAX)
 #define CN_CELL_NONE     UINT32_MAX
@@ -28,7 +28,7 @@
 typedef struct {
     uint32_t  workers;                  /* slots for them, 1..CN_SLOTS_MAX */
     uint32_t  cells;                    /* default 16384 */
-    /* bytes of a worker's log ring, a power of two; default 256 KiB */
+    /* bytes of a worker's log ring, a power of two; default 1 MiB, touched as used */
     uint32_t  ring_size;
     /* bytes of a worker's series region; default 4 MiB, touched as used */
     uint32_t  series_size;

@@ -41,6 +41,7 @@ typedef struct {
 /* This process's view of a ring: the size is not taken from shared memory. */
 struct cn_ring_s {
     cn_ring_shared_t  *shared;
+    _Atomic uint32_t  *bell;            /* of all rings: counts when one is half full; a futex */
     uint64_t           size;            /* a power of two */
 };
 

@@ -14,7 +14,7 @@ from . import levels, places
 BOOTSTRAP = """\
 workers: {workers}
 log: {{path: stderr, level: warn}}
-access_log: {{path: "off"}}
+access_log: {{path: "{access_log}"}}
 pid: {folder}/cairn.pid
 drain_time: 1s
 source: {{files: {resources}, watch: false}}
@@ -192,7 +192,7 @@ def waypoint(pod, services, http2):
     return "".join(parts)
 
 
-def write(folder, addresses, resources, workers):
+def write(folder, addresses, resources, workers, log):
     """Writes both into a folder; returns the bootstrap file's path."""
     directory = os.path.join(folder, "resources")
     os.makedirs(directory, exist_ok=True)
@@ -203,7 +203,7 @@ def write(folder, addresses, resources, workers):
     text = BOOTSTRAP.format(
         workers=workers, folder=folder, resources=json.dumps(directory),
         certificate=places.certificate("waypoint"), key=places.key("waypoint"),
-        root=places.certificate("root"), hbone=addresses.hbone, plaintext=plaintext,
+        root=places.certificate("root"), access_log=levels.LOG_PATH if log else "off", hbone=addresses.hbone, plaintext=plaintext,
         admin=addresses.admin, status=addresses.status, metrics=addresses.metrics)
     path = os.path.join(folder, "cairn.yaml")
     with open(path, "w", encoding="utf-8") as file:

@@ -21,6 +21,14 @@ HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectio
 PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ORIGINAL_DST = "envoy.filters.listener.original_dst"
 NO_LIMIT = 4294967295
+LOG_LINE = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" '
+    '%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% '
+    '"%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% '
+    '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" '
+    '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% '
+    '%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% '
+    '%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n')
 
 
 @dataclass
@@ -224,7 +232,15 @@ def route_to(index, name, match):
             "metadata": {"filter_metadata": {"istio": {"config": resource}}}}
 
 
-def service_chain(index, two_routes):
+def access_log():
+    """Istio's line, as meshConfig.accessLogFile makes it."""
+    return [extension("envoy.access_loggers.file",
+                      "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                      path=levels.LOG_PATH,
+                      log_format={"text_format_source": {"inline_string": LOG_LINE}})]
+
+
+def service_chain(index, two_routes, log):
     """The filter chain of one service's port."""
     routes = [route_to(index, "default", {"prefix": "/"})]
     if two_routes:
@@ -234,7 +250,7 @@ def service_chain(index, two_routes):
         stat_prefix=f"inbound_{levels.vip(index)}_80;", codec_type="AUTO",
         server_name="istio-envoy", use_remote_address=False, normalize_path=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED", stream_idle_timeout="0s",
-        upgrade_configs=[{"upgrade_type": "websocket"}],
+        upgrade_configs=[{"upgrade_type": "websocket"}], access_log=access_log() if log else [],
         route_config={"name": name, "validate_clusters": False,
                       "max_direct_response_body_size_bytes": 1048576,
                       "virtual_hosts": [{"name": "inbound|http|80", "domains": ["*"],
@@ -260,7 +276,7 @@ def address_match(index):
                 "input": port_input, "exact_match_map": {"map": {"80": {"action": action}}}}}}}
 
 
-def main_internal(services):
+def main_internal(services, log):
     """The listener inside: it finds the service, applies its policy and routes."""
     address_input = extension("ip",
         "envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput")
@@ -278,7 +294,8 @@ def main_internal(services):
                 inspector],
             "filter_chain_matcher": {"matcher_tree": {"input": address_input,
                                                       "custom_match": tree}},
-            "filter_chains": [service_chain(index, services > 1) for index in range(services)]}
+            "filter_chains": [service_chain(index, services > 1, log)
+                              for index in range(services)]}
 
 
 def connect_originate():
@@ -341,9 +358,9 @@ def connect_originate_cluster():
             "transport_socket": upstream_tls()}
 
 
-def waypoint(addresses, services, http2):
+def waypoint(addresses, services, http2, log):
     """A waypoint of that many services, each with a policy and (if several) two routes."""
-    listeners = [connect_terminate(addresses), main_internal(services), connect_originate()]
+    listeners = [connect_terminate(addresses), main_internal(services, log), connect_originate()]
     clusters = [main_internal_cluster(), connect_originate_cluster()]
     clusters += [service_cluster(index, addresses.pod, http2) for index in range(services)]
     return bootstrap(addresses, listeners, clusters)

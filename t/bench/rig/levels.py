@@ -30,6 +30,7 @@ class Level:
     rate: int = 0
     memory: bool = False
     http2: bool = False     # what the service speaks
+    log: bool = False       # each request is written into an access log, in Istio's format
     # (peer, figure, at most): cairn's figure divided by the peer's
     limits: tuple = field(default=())
 
@@ -56,15 +57,21 @@ _LEVELS = [
     Level("L8", "hbone", "as L3, in an open loop at a fixed rate",
           ["-m", "h1", "-c", "4", "-t", "16"], rate=8000,
           limits=(("envoy", "cpu", 0.6), ("envoy", "p50", 0.65))),
+    Level("L3log", "hbone", "as L3, each request in the access log",
+          ["-m", "h1", "-c", "4", "-t", "16"], log=True, limits=(("envoy", "cpu", 1 / 6),)),
+    Level("L3big", "hbone", "as L3, answers of 1 MB; 4 connections x 2 tunnels",
+          ["-m", "h1", "-c", "4", "-t", "2", "-p", "/size/1000000", "--expect-size", "1000000"],
+          limits=(("envoy", "cpu", 0.85),)),
     # not in the default list
     Level("L3one", "hbone", "as L3, one connection with one tunnel",
           ["-m", "h1", "-c", "1", "-t", "1"]),
-    Level("L3big", "hbone", "as L3, answers of 1 MB; 4 connections x 2 tunnels",
-          ["-m", "h1", "-c", "4", "-t", "2", "-p", "/size/1000000", "--expect-size", "1000000"]),
 ]
 
 LEVELS = {level.name: level for level in _LEVELS}
-DEFAULT = ["L1", "L3", "L3c64", "L4", "L5conn", "L5tun", "L6", "L8"]
+DEFAULT = ["L1", "L3", "L3c64", "L3log", "L3big", "L4", "L5conn", "L5tun", "L6", "L8"]
+
+# Where access logs go: the cost of a disk is nobody's here.
+LOG_PATH = "/dev/null"
 
 # L6, of cairn: absolute figures
 IDLE_PSS_MB = 24

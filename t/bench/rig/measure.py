@@ -103,6 +103,7 @@ class Rig:
         if others:
             arguments += ["--others", ",".join(map(str, others))]
 
+        lost = proxy.lost_lines() if proxy.level.log else 0
         seconds = self.settings.seconds
         load = self.start_load(proxy, arguments + self.load_arguments(proxy.level, seconds))
         result = self.finish_load(load, seconds + self.settings.warm + SETUP_SECONDS)
@@ -111,6 +112,7 @@ class Rig:
             proxy.fail("a process ended under load")
         if result["ok"] == 0:
             proxy.fail("answered no request of the run: " + json.dumps(result["errors"]))
+        result["lost_lines"] = proxy.lost_lines() - lost if proxy.level.log else 0
         pids = proxy.pids()
         result["all_rss_kb"] = processes.rss_kb(pids)
         result["all_pss_kb"] = processes.pss_kb(pids)

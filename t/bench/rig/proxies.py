@@ -11,6 +11,7 @@ import urllib.request
 from . import RigError, cairn_config, envoy_config, nginx_config, places, processes
 
 START_SECONDS = 60
+ANSWER_SECONDS = 5
 
 
 class Proxy:
@@ -69,6 +70,10 @@ class Proxy:
         """The processes whose CPU time is the figure: those that carry requests."""
         return self.pids()
 
+    def lost_lines(self):
+        """Lines of the access log that were not written since the start."""
+        return 0
+
     def stop(self):
         if self.process is not None:
             processes.end(self.process, self.stop_signal)
@@ -88,7 +93,8 @@ class Envoy(Proxy):
         if self.level.front == "tcp":
             config = envoy_config.plain(addresses)
         else:
-            config = envoy_config.waypoint(addresses, self.services, self.level.http2)
+            config = envoy_config.waypoint(addresses, self.services, self.level.http2,
+                                           self.level.log)
         path = places.run_file(f"envoy-{self.level.name}.json")
         envoy_config.write(path, config)
         self.launch([self.binary, "-c", path, "--concurrency", str(self.workers), "-l", "error",
@@ -117,6 +123,7 @@ class Cairn(Proxy):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.status = places.free_port()
+        self.metrics = places.free_port()
 
     def start(self):
         folder = places.run_file(f"cairn-{self.level.name}")
@@ -127,11 +134,11 @@ class Cairn(Proxy):
         addresses = cairn_config.Addresses(
             hbone=places.free_port() if plain else self.port,
             plaintext=self.port if plain else None,
-            admin=places.free_port(), status=self.status, metrics=places.free_port(),
+            admin=places.free_port(), status=self.status, metrics=self.metrics,
             pod=self.pod)
         resources = (cairn_config.plain(self.pod) if plain
                      else cairn_config.waypoint(self.pod, self.services, self.level.http2))
-        path = cairn_config.write(folder, addresses, resources, self.workers)
+        path = cairn_config.write(folder, addresses, resources, self.workers, self.level.log)
         self.launch([self.binary, "-c", path, "-p", folder])
 
     def is_ready(self):
@@ -147,7 +154,14 @@ class Cairn(Proxy):
                    if processes.title(pid).startswith("cairn: worker ")]
         if len(workers) != self.workers:
             self.fail(f"{len(workers)} workers instead of {self.workers}")
-        return workers
+        # the master writes the log out: with one, its time is the requests' too
+        return self.pids() if self.level.log else workers
+
+    def lost_lines(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/stats/prometheus",
+                                    timeout=ANSWER_SECONDS) as answer:
+            return sum(float(line.split()[-1]) for line in answer.read().decode().splitlines()
+                       if line.startswith("cairn_log_lines_dropped_total"))
 
 
 class Relay(Proxy):

@@ -32,6 +32,10 @@ def errors(results):
     return sum(sum(result["errors"].values()) for result in results)
 
 
+def lost_lines(results):
+    return sum(result["lost_lines"] for result in results)
+
+
 def keeps_up(runs, rate):
     """Whether an open loop's rate was served; if not, its latency is the length of a queue."""
     return not rate or middle(runs, "rps") >= 0.98 * rate
@@ -58,9 +62,11 @@ def print_level(level, results, seconds, rate):
               f"{middle(runs, 'rss'):8.1f}{middle(runs, 'pss'):8.1f}"
               f"{middle(runs, 'conns'):9.0f}{errors(runs):8d}")
     for peer, runs in results.items():
+        if lost_lines(runs):
+            print(f"  {peer} dropped {lost_lines(runs):.0f} lines of its access log")
         if not keeps_up(runs, rate):
             print(f"  {peer} did not keep up with the rate: its latency is that of a queue")
-    if "cairn" in results:
+    if "cairn" in results and not level.log:
         print(f"  cairn's master and guard beside it: {middle(results['cairn'], 'others'):.2f}"
               " us/req")
 

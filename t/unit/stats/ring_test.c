@@ -4,9 +4,11 @@
 
 #include "stats/ring.h"
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "stats/slab_layout.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -168,6 +170,52 @@ rubbish_skips_to_the_writers_mark(void **state)
 }
 
 
+static void *
+wait_for_bell(void *arg)
+{
+    cn_ring_wait(arg, 0, 10000);
+
+    return NULL;
+}
+
+
+static void
+the_bell_rings_once_when_a_ring_becomes_half_full(void **state)
+{
+    cn_ring_t         *ring = cn_slab_ring(*state, 0);
+    cn_ring_t         *other = cn_slab_ring(*state, 1);
+    uint8_t            line[992] = { 'x' }, out[OUT_SIZE];
+    cn_ring_stream_t   stream;
+    size_t             len;
+    pthread_t          reader;
+    uint64_t           before;
+
+    assert_int_equal(cn_ring_bell(other), 0);
+    assert_int_equal(pthread_create(&reader, NULL, wait_for_bell, other), 0);
+
+    /* 1,000 octets each in the ring: the 17th is the one that passes 16,384 */
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(cn_ring_write(ring, CN_RING_ACCESS_LOG, cn_bytes(line, sizeof(line))), CN_OK);
+    }
+
+    assert_int_equal(cn_ring_bell(other), 0);
+    assert_int_equal(cn_ring_write(ring, CN_RING_ACCESS_LOG, cn_bytes(line, sizeof(line))), CN_OK);
+    assert_int_equal(cn_ring_bell(other), 1);
+    assert_int_equal(cn_ring_write(ring, CN_RING_ACCESS_LOG, cn_bytes(line, sizeof(line))), CN_OK);
+    assert_int_equal(cn_ring_bell(other), 1);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+
+    /* who has seen another count does not wait at all */
+    before = cn_clock_us_now();
+    cn_ring_wait(ring, 0, 10000);
+    assert_true(cn_clock_us_now() - before < 5000000);
+
+    while (cn_ring_read(ring, &stream, out, &len) == CN_OK) {
+        assert_int_equal(len, sizeof(line));
+    }
+}
+
+
 /* Lines that carry their number and a length that follows from it. */
 static size_t
 numbered(uint32_t number, uint8_t line[512])
@@ -257,6 +305,7 @@ main(void)
         CASE(a_full_ring_drops_and_counts_and_works_again_when_read),
         CASE(a_long_line_is_cut_and_stays_a_line),
         CASE(rubbish_skips_to_the_writers_mark),
+        CASE(the_bell_rings_once_when_a_ring_becomes_half_full),
         CASE(a_killed_writer_leaves_whole_lines_and_its_successor_goes_on),
     };
 
