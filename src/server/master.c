@@ -16,18 +16,17 @@
 #include "event/changes.h"
 #include "event/signal.h"
 #include "filter/module.h"
+#include "server/certificates.h"
 #include "server/loader.h"
 #include "server/log_files.h"
 #include "server/message.h"
+#include "server/own_identity.h"
 #include "server/worker.h"
-#include "server/certificates.h"
-#include "source/identity/identity.h"
 #include "table/verify.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -36,7 +35,6 @@
 #define ADOPTION_MS       5000
 #define START_GRACE_MS    3000                      /* how long readiness waits for all workers */
 #define HOUSEKEEPING_MS   1000
-#define RENEW_MS          (6 * 3600 * 1000ull)      /* development certificates live 24 h */
 
 typedef struct master_s master_t;
 
@@ -75,8 +73,7 @@ struct master_s {
     cn_task_t              adopt;
     cn_timer_t             adoption;
     cn_timer_t             housekeeping;
-    cn_timer_t             renew;
-    cn_identity_t          identity;
+    cn_own_identity_t     *identity;
     cn_certificates_t     *certificates;
     bool                   draining;
     uint64_t               accepting_since;         /* the first worker; monotonic, 0: none yet */
@@ -251,159 +248,25 @@ adoption_late(cn_timer_t *timer)
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-static const char *
-waypoint_id(master_t *master, char *text, size_t size)
-{
-    const cn_bootstrap_t  *bootstrap = master->bootstrap;
-    const cn_model_t      *model = cn_loader_model(master->loader);
-    const char            *waypoint = bootstrap->waypoint;
-    const char            *slash = waypoint != NULL ? strchr(waypoint, '/') : NULL;
-    char                   name_space[254] = "default";
-    char                   account[254] = "waypoint";
-
-    if (model != NULL) {
-        snprintf(name_space, sizeof(name_space), "%.*s", CN_BYTES_ARG(model->name_space));
-        snprintf(account, sizeof(account), "%.*s", CN_BYTES_ARG(model->waypoint));
-
-    } else if (slash != NULL) {
-        snprintf(name_space, sizeof(name_space), "%.*s", (int) (slash - waypoint), waypoint);
-        snprintf(account, sizeof(account), "%s", slash + 1);
-    }
-
-    snprintf(text, size, "spiffe://%s/ns/%s/sa/%s", bootstrap->trust_domain, name_space,
-             bootstrap->waypoint_account != NULL ? bootstrap->waypoint_account : account);
-
-    return text;
-}
-
-
-static cn_status_t
-issue_identity(master_t *master, cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX])
-{
-    cn_identity_ca_t  *ca = cn_identity_ca_open(master->bootstrap->ca_directory, error);
-    char               id[1024];
-    cn_status_t        status;
-
-    if (ca == NULL) {
-        return CN_ERR_IO;
-    }
-
-    status = cn_identity_ca_issue(ca, cn_bytes_str(waypoint_id(master, id, sizeof(id))), identity,
-                                  error);
-    cn_identity_ca_close(ca);
-
-    return status;
-}
-
-
-static cn_status_t
-make_identity(master_t *master, cn_identity_t *identity)
-{
-    const cn_bootstrap_t  *bootstrap = master->bootstrap;
-    char                   error[CN_IDENTITY_ERROR_MAX] = "";
-    cn_status_t            status;
-
-    if (bootstrap->identity == CN_IDENTITY_FILES) {
-        status = cn_identity_read_files(bootstrap->certificate, bootstrap->key, bootstrap->root,
-                                        identity, error);
-    } else {
-        status = issue_identity(master, identity, error);
-    }
-
-    if (status != CN_OK) {
-        cn_log(CN_LOG_ERROR, "identity", "make identity: reason=\"%s\"", error);
-    }
-
-    return status;
-}
-
-
-static uint8_t *
-put_bytes(uint8_t *to, cn_bytes_t bytes)
-{
-    if (bytes.len > 0) {
-        memcpy(to, bytes.ptr, bytes.len);
-    }
-
-    return to + bytes.len;
-}
-
-
 static void
-send_identity(master_t *master, peer_t *peer)
+identity_changed(void *owner)
 {
-    const cn_bootstrap_t  *bootstrap = master->bootstrap;
-    cn_bytes_t             own = cn_bytes_str(bootstrap->trust_domain);
-    cn_msg_identity_t      head = {
-        .chain_len = (uint32_t) master->identity.chain_pem.len,
-        .key_len = (uint32_t) master->identity.key_pem.len,
-        .roots_len = (uint32_t) master->identity.roots_pem.len,
-        .trust_domain_count = 1 + (uint32_t) bootstrap->trust_aliases.count,
-        .trust_domains_len = (uint32_t) own.len + 1,
-    };
-    size_t                 size;
-    uint8_t               *octets, *to;
-
-    if (peer->channel == NULL || master->identity.key_pem.len == 0) {
-        return;
-    }
-
-    CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, counted) {
-        head.trust_domains_len += (uint32_t) counted->len + 1;
-    }
-
-    size = sizeof(head) + head.chain_len + head.key_len + head.roots_len + head.trust_domains_len;
-    octets = size <= CN_CHANNEL_PAYLOAD_MAX ? cn_alloc_zero(size) : NULL;
-
-    if (octets == NULL) {
-        cn_log(CN_LOG_ERROR, "identity", "send identity: size=%zu", size);
-        return;
-    }
-
-    to = put_bytes(octets, cn_bytes(&head, sizeof(head)));
-    to = put_bytes(to, master->identity.chain_pem);
-    to = put_bytes(to, master->identity.key_pem);
-    to = put_bytes(to, master->identity.roots_pem);
-    to = put_bytes(to, own) + 1;
-
-    CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, alias) {
-        to = put_bytes(to, *alias) + 1;
-    }
-
-    if (cn_channel_send(peer->channel, CN_MSG_IDENTITY, cn_bytes(octets, size), NULL, 0) != CN_OK) {
-        cn_log(CN_LOG_ERROR, "identity", "send identity: the worker does not listen");
-    }
-
-    explicit_bzero(octets, size);
-    cn_free(octets);
-}
-
-
-/* Makes the identity anew; workers take it for new handshakes, live connections keep theirs. */
-static void
-refresh_identity(master_t *master)
-{
-    cn_identity_t  fresh = { .expires = 0 };
-
-    if (make_identity(master, &fresh) != CN_OK) {
-        return;                 /* the old one serves on */
-    }
-
-    if (cn_bytes_equal(fresh.chain_pem, master->identity.chain_pem)
-        && cn_bytes_equal(fresh.key_pem, master->identity.key_pem)
-        && cn_bytes_equal(fresh.roots_pem, master->identity.roots_pem))
-    {
-        cn_identity_wipe(&fresh);
-        return;
-    }
-
-    cn_identity_wipe(&master->identity);
-    master->identity = fresh;
+    master_t  *master = owner;
 
     for (uint32_t i = 0; i < master->bootstrap->workers; i++) {
-        send_identity(master, &master->workers[i]);
+        cn_own_identity_send(master->identity, master->workers[i].channel);
     }
 }
+
+
+static const cn_model_t *
+current_model(void *owner)
+{
+    return cn_loader_model(((master_t *) owner)->loader);
+}
+
+
+static const cn_own_identity_events_t  identity_events = { identity_changed, current_model };
 
 
 /* Those of TLS listeners; a file that cannot be read leaves its listener what it had. */
@@ -417,16 +280,6 @@ refresh_certificates(master_t *master)
     for (uint32_t i = 0; changed && i < master->bootstrap->workers; i++) {
         cn_certificates_send(master->certificates, master->workers[i].channel);
     }
-}
-
-
-static void
-renew_identity(cn_timer_t *timer)
-{
-    master_t  *master = CN_CONTAINER_OF(timer, master_t, renew);
-
-    refresh_identity(master);
-    cn_timer_set(master->loop, timer, RENEW_MS);
 }
 
 
@@ -504,7 +357,7 @@ take_worker(master_t *master, cn_channel_message_t *message)
         return;
     }
 
-    send_identity(master, peer);
+    cn_own_identity_send(master->identity, peer->channel);
     cn_certificates_send(master->certificates, peer->channel);
 
     if (publication != NULL) {
@@ -573,10 +426,7 @@ reload(master_t *master)
     master->reload_ms = cn_clock_ms();
     cn_loader_start(master->loader);
 
-    if (master->bootstrap->identity == CN_IDENTITY_FILES) {
-        refresh_identity(master);
-    }
-
+    cn_own_identity_reload(master->identity);
     refresh_certificates(master);
 }
 
@@ -633,7 +483,7 @@ hold(master_t *master, const cn_channel_message_t *message)
     master->hold = (cn_hold_t) order.hold;
 
     if (master->hold == CN_HOLD_RETIRED) {
-        cn_timer_cancel(&master->renew);
+        cn_own_identity_stop(master->identity);
 
         for (size_t i = 0; i < master->socket_count; i++) {
             cn_watch_remove(master->loop, &master->sockets[i].watch);
@@ -746,13 +596,6 @@ is_ready(void *owner)
 }
 
 
-static const cn_model_t *
-current_model(void *owner)
-{
-    return cn_loader_model(((master_t *) owner)->loader);
-}
-
-
 static const cn_report_t *
 current_report(void *owner)
 {
@@ -841,15 +684,15 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
     master.adopt.run = adopt_step;
     master.adoption.run = adoption_late;
     master.housekeeping.run = housekeep;
-    master.renew.run = renew_identity;
 
     if (!open_master(&master, number)) {
         return 1;
     }
 
     master.certificates = cn_certificates_create(bootstrap);
+    master.identity = cn_own_identity_create(master.loop, bootstrap, &identity_events, &master);
 
-    if (master.certificates == NULL) {
+    if (master.certificates == NULL || master.identity == NULL) {
         return 1;
     }
 
@@ -862,16 +705,11 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
     watch_source(&master);              /* before the reading: nothing is missed between */
     master.reload_ms = cn_clock_ms();
     cn_loader_start(master.loader);
-    refresh_identity(&master);
+    cn_own_identity_start(master.identity);
     refresh_certificates(&master);
     cn_timer_set(master.loop, &master.housekeeping, HOUSEKEEPING_MS);
-
-    if (bootstrap->identity == CN_IDENTITY_DEVELOPMENT) {
-        cn_timer_set(master.loop, &master.renew, RENEW_MS);
-    }
-
     cn_loop_run(master.loop, NULL, NULL);
-    cn_identity_wipe(&master.identity);
+    cn_own_identity_destroy(master.identity);
     cn_certificates_destroy(master.certificates);
     cn_log_files_stop(master.logs);
 

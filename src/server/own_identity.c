@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* own_identity - see own_identity.h. */
+
+#include "server/own_identity.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RENEW_MS  (6 * 3600 * 1000ull)      /* development certificates live 24 h */
+
+struct cn_own_identity_s {
+    cn_loop_t                       *loop;
+    const cn_bootstrap_t            *bootstrap;
+    const cn_own_identity_events_t  *events;
+    void                            *owner;
+    cn_timer_t                       renew;
+    cn_identity_t                    identity;
+};
+
+
+static const char *
+waypoint_id(cn_own_identity_t *own, char *text, size_t size)
+{
+    const cn_bootstrap_t  *bootstrap = own->bootstrap;
+    const cn_model_t      *model = own->events->model(own->owner);
+    const char            *waypoint = bootstrap->waypoint;
+    const char            *slash = waypoint != NULL ? strchr(waypoint, '/') : NULL;
+    char                   name_space[254] = "default";
+    char                   account[254] = "waypoint";
+
+    if (model != NULL) {
+        snprintf(name_space, sizeof(name_space), "%.*s", CN_BYTES_ARG(model->name_space));
+        snprintf(account, sizeof(account), "%.*s", CN_BYTES_ARG(model->waypoint));
+
+    } else if (slash != NULL) {
+        snprintf(name_space, sizeof(name_space), "%.*s", (int) (slash - waypoint), waypoint);
+        snprintf(account, sizeof(account), "%s", slash + 1);
+    }
+
+    snprintf(text, size, "spiffe://%s/ns/%s/sa/%s", bootstrap->trust_domain, name_space,
+             bootstrap->waypoint_account != NULL ? bootstrap->waypoint_account : account);
+
+    return text;
+}
+
+
+static cn_status_t
+issue_identity(cn_own_identity_t *own, cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX])
+{
+    cn_identity_ca_t  *ca = cn_identity_ca_open(own->bootstrap->ca_directory, error);
+    char               id[1024];
+    cn_status_t        status;
+
+    if (ca == NULL) {
+        return CN_ERR_IO;
+    }
+
+    status = cn_identity_ca_issue(ca, cn_bytes_str(waypoint_id(own, id, sizeof(id))), identity,
+                                  error);
+    cn_identity_ca_close(ca);
+
+    return status;
+}
+
+
+static cn_status_t
+make_identity(cn_own_identity_t *own, cn_identity_t *identity)
+{
+    const cn_bootstrap_t  *bootstrap = own->bootstrap;
+    char                   error[CN_IDENTITY_ERROR_MAX] = "";
+    cn_status_t            status;
+
+    if (bootstrap->identity == CN_IDENTITY_FILES) {
+        status = cn_identity_read_files(bootstrap->certificate, bootstrap->key, bootstrap->root,
+                                        identity, error);
+    } else {
+        status = issue_identity(own, identity, error);
+    }
+
+    if (status != CN_OK) {
+        cn_log(CN_LOG_ERROR, "identity", "make identity: reason=\"%s\"", error);
+    }
+
+    return status;
+}
+
+
+static uint8_t *
+put_bytes(uint8_t *to, cn_bytes_t bytes)
+{
+    if (bytes.len > 0) {
+        memcpy(to, bytes.ptr, bytes.len);
+    }
+
+    return to + bytes.len;
+}
+
+
+void
+cn_own_identity_send(const cn_own_identity_t *own, cn_channel_t *channel)
+{
+    const cn_bootstrap_t  *bootstrap = own->bootstrap;
+    cn_bytes_t             domain = cn_bytes_str(bootstrap->trust_domain);
+    cn_msg_identity_t      head = {
+        .chain_len = (uint32_t) own->identity.chain_pem.len,
+        .key_len = (uint32_t) own->identity.key_pem.len,
+        .roots_len = (uint32_t) own->identity.roots_pem.len,
+        .trust_domain_count = 1 + (uint32_t) bootstrap->trust_aliases.count,
+        .trust_domains_len = (uint32_t) domain.len + 1,
+    };
+    size_t                 size;
+    uint8_t               *octets, *to;
+
+    if (channel == NULL || own->identity.key_pem.len == 0) {
+        return;
+    }
+
+    CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, counted) {
+        head.trust_domains_len += (uint32_t) counted->len + 1;
+    }
+
+    size = sizeof(head) + head.chain_len + head.key_len + head.roots_len + head.trust_domains_len;
+    octets = size <= CN_CHANNEL_PAYLOAD_MAX ? cn_alloc_zero(size) : NULL;
+
+    if (octets == NULL) {
+        cn_log(CN_LOG_ERROR, "identity", "send identity: size=%zu", size);
+        return;
+    }
+
+    to = put_bytes(octets, cn_bytes(&head, sizeof(head)));
+    to = put_bytes(to, own->identity.chain_pem);
+    to = put_bytes(to, own->identity.key_pem);
+    to = put_bytes(to, own->identity.roots_pem);
+    to = put_bytes(to, domain) + 1;
+
+    CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, alias) {
+        to = put_bytes(to, *alias) + 1;
+    }
+
+    if (cn_channel_send(channel, CN_MSG_IDENTITY, cn_bytes(octets, size), NULL, 0) != CN_OK) {
+        cn_log(CN_LOG_ERROR, "identity", "send identity: the worker does not listen");
+    }
+
+    explicit_bzero(octets, size);
+    cn_free(octets);
+}
+
+
+static void
+refresh(cn_own_identity_t *own)
+{
+    cn_identity_t  fresh = { .expires = 0 };
+
+    if (make_identity(own, &fresh) != CN_OK) {
+        return;                 /* the old one serves on */
+    }
+
+    if (cn_bytes_equal(fresh.chain_pem, own->identity.chain_pem)
+        && cn_bytes_equal(fresh.key_pem, own->identity.key_pem)
+        && cn_bytes_equal(fresh.roots_pem, own->identity.roots_pem))
+    {
+        cn_identity_wipe(&fresh);
+        return;
+    }
+
+    cn_identity_wipe(&own->identity);
+    own->identity = fresh;
+
+    own->events->on_changed(own->owner);
+}
+
+
+static void
+renew(cn_timer_t *timer)
+{
+    cn_own_identity_t  *own = CN_CONTAINER_OF(timer, cn_own_identity_t, renew);
+
+    refresh(own);
+    cn_timer_set(own->loop, timer, RENEW_MS);
+}
+
+
+cn_own_identity_t *
+cn_own_identity_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap,
+    const cn_own_identity_events_t *events, void *owner)
+{
+    cn_own_identity_t  *own = cn_alloc_zero(sizeof(cn_own_identity_t));
+
+    if (own != NULL) {
+        own->loop = loop;
+        own->bootstrap = bootstrap;
+        own->events = events;
+        own->owner = owner;
+        own->renew.run = renew;
+    }
+
+    return own;
+}
+
+
+void
+cn_own_identity_destroy(cn_own_identity_t *own)
+{
+    cn_timer_cancel(&own->renew);
+    cn_identity_wipe(&own->identity);
+    cn_free(own);
+}
+
+
+void
+cn_own_identity_start(cn_own_identity_t *own)
+{
+    refresh(own);
+
+    if (own->bootstrap->identity == CN_IDENTITY_DEVELOPMENT) {
+        cn_timer_set(own->loop, &own->renew, RENEW_MS);
+    }
+}
+
+
+void
+cn_own_identity_reload(cn_own_identity_t *own)
+{
+    if (own->bootstrap->identity == CN_IDENTITY_FILES) {
+        refresh(own);
+    }
+}
+
+
+void
+cn_own_identity_stop(cn_own_identity_t *own)
+{
+    cn_timer_cancel(&own->renew);
+}
