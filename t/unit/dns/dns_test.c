@@ -823,6 +823,208 @@ a_resolver_may_end_in_an_event(void **state)
 }
 
 
+/* ---- watches --------------------------------------------------------------------------------- */
+
+#define WATCHED(data, manner)                             \
+    (dns_entry_t) { "w.test", DNS_A, data, 0, manner, 0 }
+
+/* What w.test is; changed by the cases. */
+static dns_entry_t  watched[2];
+
+static cn_dns_watch_t *
+watch(got_t *got, const char *data, dns_manner_t manner, uint32_t refresh_ms)
+{
+    cn_dns_watch_t  *made;
+
+    watched[0] = WATCHED(data, manner);
+    dns_server_use(server, watched);
+    memset(got, 0, sizeof(*got));
+    made = cn_dns_watch(dns, CN_BYTES("w.test"), 80, CN_DNS_V4_ONLY, refresh_ms, note, got);
+    assert_non_null(made);
+    assert_int_equal(got->told, 0);
+
+    return made;
+}
+
+
+/* Until the server was asked so many times more. */
+static void
+turn_until_asked(unsigned more)
+{
+    unsigned  wanted = dns_server_asked(server) + more;
+    uint64_t  until = cn_clock_us_now() + DEADLINE_US;
+
+    while (dns_server_asked(server) < wanted && cn_clock_us_now() < until) {
+        cn_loop_turn(loop, 5);
+    }
+
+    assert_true(dns_server_asked(server) >= wanted);
+}
+
+
+static void
+a_watch_tells_only_what_is_new(void **state)
+{
+    got_t            got;
+    cn_dns_watch_t  *made = watch(&got, "10.0.0.1 10.0.0.2", DNS_ANSWER, 20);
+
+    (void) state;
+    turn_until(&got.told, 1);
+    assert_string_equal(got.text, "10.0.0.1:80 10.0.0.2:80");
+
+    turn_until_asked(3);
+    watched[0] = WATCHED("10.0.0.2 10.0.0.1 10.0.0.2", DNS_ANSWER);     /* the same set */
+    turn_until_asked(3);
+    assert_int_equal(got.told, 1);
+
+    watched[0] = WATCHED("10.0.0.2 10.0.0.3", DNS_ANSWER);
+    turn_until(&got.told, 2);
+    assert_string_equal(got.text, "10.0.0.2:80 10.0.0.3:80");
+    watched[0] = WATCHED("10.0.0.3", DNS_ANSWER);
+    turn_until(&got.told, 3);
+    assert_string_equal(got.text, "10.0.0.3:80");
+    cn_dns_unwatch(made);
+    turn_for(60);
+    assert_int_equal(got.told, 3);
+}
+
+
+static void
+a_watch_keeps_the_last_good_answer(void **state)
+{
+    got_t            got;
+    cn_dns_watch_t  *made;
+
+    (void) state;
+    config.negative_ttl_ms = 0;
+    create();
+    made = watch(&got, "10.0.0.1", DNS_ANSWER, 10);
+    turn_until(&got.told, 1);
+    watched[0] = WATCHED("10.0.0.1", DNS_SERVFAIL);
+    turn_until_asked(2);
+    watched[0].name = "gone.test";
+    turn_until_asked(1);
+    watched[0] = WATCHED("10.0.0.1", DNS_ANSWER);
+    turn_until_asked(2);
+    assert_int_equal(got.told, 1);
+
+    watched[0] = WATCHED("10.0.0.2", DNS_ANSWER);
+    turn_until(&got.told, 2);
+    assert_string_equal(got.text, "10.0.0.2:80");
+    cn_dns_unwatch(made);
+}
+
+
+static void
+a_watch_that_begins_with_a_failure_says_so_once(void **state)
+{
+    got_t            got;
+    cn_dns_watch_t  *made = watch(&got, "10.0.0.1", DNS_REFUSED, 10);
+
+    (void) state;
+    turn_until(&got.told, 1);
+    assert_int_equal(got.result, CN_DNS_REFUSED);
+    turn_until_asked(2);
+    assert_int_equal(got.told, 1);
+    watched[0] = WATCHED("10.0.0.1", DNS_ANSWER);
+    turn_until(&got.told, 2);
+    assert_int_equal(got.result, CN_DNS_OK);
+    cn_dns_unwatch(made);
+}
+
+
+static void
+a_failing_watch_asks_less_and_less_often(void **state)
+{
+    got_t            got;
+    cn_dns_watch_t  *made = watch(&got, "10.0.0.1", DNS_SERVFAIL, 20);
+    uint64_t         start_us;
+
+    (void) state;
+    turn_until(&got.told, 1);
+    start_us = cn_clock_us_now();
+    turn_until_asked(4);
+
+    /* 20, 40, 80 and 160 ms: each asks the one server config.tries times */
+    assert_true(dns_server_asked(server) <= 10);
+    turn_for(100);
+    assert_true(cn_clock_us_now() - start_us >= 100000);
+    assert_int_equal(got.told, 1);
+    cn_dns_unwatch(made);
+}
+
+
+static void
+a_watch_waits_for_the_ttl(void **state)
+{
+    got_t            got;
+    cn_dns_watch_t  *made;
+
+    (void) state;
+    config.ttl_min_ms = 300;
+    create();
+    made = watch(&got, "10.0.0.1", DNS_ANSWER, 10);
+    turn_until(&got.told, 1);
+    watched[0] = WATCHED("10.0.0.2", DNS_ANSWER);
+    turn_for(200);
+    assert_int_equal(dns_server_asked(server), 1);
+    turn_until(&got.told, 2);
+    assert_string_equal(got.text, "10.0.0.2:80");
+    cn_dns_unwatch(made);
+}
+
+
+static void
+a_watch_may_be_of_a_literal_or_a_bad_name(void **state)
+{
+    got_t            good, bad, longest;
+    char             text[4096];
+    cn_dns_watch_t  *watches[3];
+
+    (void) state;
+    memset(&good, 0, sizeof(good));
+    memset(&bad, 0, sizeof(bad));
+    memset(&longest, 0, sizeof(longest));
+    memset(text, 'a', sizeof(text));
+    watches[0] = cn_dns_watch(dns, CN_BYTES("10.0.0.1"), 80, CN_DNS_ALL, 10, note, &good);
+    watches[1] = cn_dns_watch(dns, CN_BYTES_NONE, 80, CN_DNS_ALL, 10, note, &bad);
+    watches[2] = cn_dns_watch(dns, cn_bytes(text, sizeof(text)), 80, CN_DNS_ALL, 10, note,
+                              &longest);
+    turn_until(&good.told, 1);
+    turn_until(&bad.told, 1);
+    turn_until(&longest.told, 1);
+    assert_string_equal(good.text, "10.0.0.1:80");
+    assert_int_equal(bad.result, CN_DNS_BAD_NAME);
+    assert_int_equal(longest.result, CN_DNS_BAD_NAME);
+    turn_for(50);
+    assert_int_equal(good.told + bad.told + longest.told, 3);
+    cn_dns_unwatch(watches[1]);
+    cn_dns_unwatch(NULL);
+
+    /* the others end with the resolver */
+    assert_non_null(watches[0]);
+    assert_non_null(watches[2]);
+}
+
+
+static void
+a_resolver_may_end_in_the_event_of_a_watch(void **state)
+{
+    got_t  got, other;
+
+    (void) state;
+    memset(&got, 0, sizeof(got));
+    got.destroy = &dns;
+    assert_non_null(cn_dns_watch(dns, CN_BYTES("a.test"), 80, CN_DNS_ALL, 10, note, &got));
+    (void) start(&other, "silent.test", CN_DNS_ALL);
+    turn_until(&got.told, 1);
+    assert_null(dns);
+    turn_for(50);
+    assert_int_equal(got.told, 1);
+    assert_int_equal(other.told, 0);
+}
+
+
 static void
 servers_that_cannot_be_read_are_refused(void **state)
 {
@@ -883,6 +1085,13 @@ main(void)
         CASE(no_event_follows_a_cancel),
         CASE(a_resolver_ends_with_queries_under_way),
         CASE(a_resolver_may_end_in_an_event),
+        CASE(a_watch_tells_only_what_is_new),
+        CASE(a_watch_keeps_the_last_good_answer),
+        CASE(a_watch_that_begins_with_a_failure_says_so_once),
+        CASE(a_failing_watch_asks_less_and_less_often),
+        CASE(a_watch_waits_for_the_ttl),
+        CASE(a_watch_may_be_of_a_literal_or_a_bad_name),
+        CASE(a_resolver_may_end_in_the_event_of_a_watch),
         CASE(servers_that_cannot_be_read_are_refused),
         CASE(each_result_has_words),
     };
