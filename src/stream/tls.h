@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * tls - TLS 1.3 over a stream, and the identities it proves.  The only header through which the
- * data path meets OpenSSL; no OpenSSL type stands in it.
+ * tls - TLS 1.3 over a stream, and the identities it proves (1.2 too, to servers outside the mesh).
+ * The only header through which the data path meets OpenSSL; no OpenSSL type stands in it.
  *
  * A context holds one identity (key, chain) and one trust bundle; it is immutable and
  * reference-counted: a rotation makes a new one for new handshakes and leaves live connections
@@ -31,6 +31,12 @@ typedef struct {
      * certificate is asked for; roots and trust domains are not looked at
      */
     bool               outside;
+    /*
+     * client of servers outside the mesh, for cn_tls_connect_to_server() alone: the peer is known
+     * by its name, TLS 1.2 will do, trust domains are not looked at.  chain and key may both be
+     * empty; a chain may have any names.
+     */
+    bool               by_name;
 } cn_tls_identity_t;
 
 /*
@@ -57,6 +63,16 @@ cn_stream_t *cn_tls_accept(cn_stream_t *below, cn_tls_context_t *context,
 cn_stream_t *cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context,
     cn_bytes_t expected_principal,
     uint64_t timeout_ms) CN_MUST_USE;
+
+/*
+ * Client side, to a server that is no workload of the mesh; context is one by_name.  server_name is
+ * what a DNS name of its certificate must match (a wildcard for a whole label may), and is sent as
+ * SNI; or an IP address that the certificate must have, and no SNI is sent.  The subject is never
+ * looked at (RFC 9525).  The rest as above, but that the stream's info has no peer_principal.
+ * NULL: memory, a context not by_name, or no such name.
+ */
+cn_stream_t *cn_tls_connect_to_server(cn_stream_t *below, cn_tls_context_t *context,
+    cn_bytes_t server_name, uint64_t timeout_ms) CN_MUST_USE;
 
 /*
  * Why the last handshake of this stream failed, for the log ("certificate verify failed: ..."); ""

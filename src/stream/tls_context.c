@@ -3,10 +3,10 @@
 /*
  * tls_context - one identity and one trust bundle as an SSL_CTX, for both sides of handshakes.
  *
- * TLS 1.3 alone, no resumption, no early data.  Groups, ciphers and signatures are what every mesh
- * peer has, the cheapest first: X25519 (the hybrid groups, on by default since OpenSSL 3.5, cost a
- * third more and are not asked for by the mesh), AES-128-GCM.  RSA stays in the list: istiod's own
- * CA signs with it.
+ * TLS 1.3 alone (1.2 too for a client by name), no resumption, no early data.  Groups, ciphers and
+ * signatures are what every mesh peer has, the cheapest first: X25519 (the hybrid groups, on by
+ * default since OpenSSL 3.5, cost a third more and are not asked for by the mesh), AES-128-GCM.
+ * RSA stays in the list: istiod's own CA signs with it.
  */
 
 #include "stream/tls_internal.h"
@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #define CIPHERS     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define CIPHERS_12  "ECDHE+AESGCM:ECDHE+CHACHA20:!PSK"     /* of TLS 1.2: AEAD, forward secret */
 #define GROUPS      "X25519:P-256:P-384"
 #define SIGNATURES  "ECDSA+SHA256:RSA-PSS+SHA256:ECDSA+SHA384:RSA-PSS+SHA384:RSA-PSS+SHA512:"  \
                     "ed25519:RSA+SHA256:RSA+SHA384:RSA+SHA512"
@@ -150,7 +151,7 @@ load_principal(cn_tls_context_t *context, X509 *leaf)
 
 
 static const char *
-load_chain(cn_tls_context_t *context, cn_bytes_t pem, bool outside)
+load_chain(cn_tls_context_t *context, cn_bytes_t pem)
 {
     BIO         *bio = pem.len > INT32_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int) pem.len);
     X509        *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
@@ -162,7 +163,7 @@ load_chain(cn_tls_context_t *context, cn_bytes_t pem, bool outside)
     } else if (SSL_CTX_use_certificate(context->ssl_ctx, leaf) != 1) {
         wrong = describe("chain: the first certificate is refused");
 
-    } else if (outside) {
+    } else if (context->outside || context->by_name) {
         context->expires = cn_tls_not_after(leaf);
         wrong = NULL;
 
@@ -312,6 +313,20 @@ set_protocol(cn_tls_context_t *context)
 }
 
 
+/* What every server had for years, where the mesh's rule does not bind. */
+static const char *
+set_protocol_by_name(SSL_CTX *ssl_ctx)
+{
+    if (SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) != 1
+        || SSL_CTX_set_cipher_list(ssl_ctx, CIPHERS_12) != 1)
+    {
+        return describe("the TLS library lacks TLS 1.2");
+    }
+
+    return NULL;
+}
+
+
 static const char *
 set_trust_domains(cn_tls_context_t *context, const cn_tls_identity_t *identity)
 {
@@ -342,6 +357,22 @@ set_trust_domains(cn_tls_context_t *context, const cn_tls_identity_t *identity)
 }
 
 
+/* The own certificate, which a client by name may do without. */
+static const char *
+load_identity(cn_tls_context_t *context, const cn_tls_identity_t *identity)
+{
+    const char  *wrong;
+
+    if (context->by_name && identity->chain_pem.len == 0 && identity->key_pem.len == 0) {
+        return NULL;
+    }
+
+    wrong = load_chain(context, identity->chain_pem);
+
+    return wrong != NULL ? wrong : load_key(context->ssl_ctx, identity->key_pem);
+}
+
+
 static const char *
 context_fill(cn_tls_context_t *context, const cn_tls_identity_t *identity)
 {
@@ -358,17 +389,17 @@ context_fill(cn_tls_context_t *context, const cn_tls_identity_t *identity)
 
     if ((wrong = set_protocol(context)) != NULL
         || (wrong = set_alpn(context, identity->alpn)) != NULL
-        || (wrong = load_chain(context, identity->chain_pem, identity->outside)) != NULL
-        || (wrong = load_key(context->ssl_ctx, identity->key_pem)) != NULL)
+        || (context->by_name && (wrong = set_protocol_by_name(context->ssl_ctx)) != NULL)
+        || (wrong = load_identity(context, identity)) != NULL)
     {
         return wrong;
     }
 
-    if (identity->outside) {
+    if (context->outside) {
         return NULL;
     }
 
-    wrong = set_trust_domains(context, identity);
+    wrong = context->by_name ? NULL : set_trust_domains(context, identity);
 
     return wrong != NULL ? wrong : load_roots(context->ssl_ctx, identity->roots_pem);
 }
@@ -390,7 +421,8 @@ cn_tls_context_create(const cn_tls_identity_t *identity, const char **error)
 
     context->refs = 1;
     context->pool = pool;
-    context->outside = identity->outside;
+    context->by_name = identity->by_name;
+    context->outside = identity->outside && !identity->by_name;
     context->require_peer = identity->require_peer && !identity->outside;
 
     ERR_clear_error();

@@ -39,6 +39,7 @@ struct cn_tls_context_s {
     unsigned            alpn_len;       /* 0: none */
     bool                require_peer;
     bool                outside;
+    bool                by_name;
     cn_tls_verified_t   verified;
 };
 
@@ -46,6 +47,8 @@ struct cn_tls_context_s {
 typedef struct {
     char     *principal;                /* out: the peer's verified id, owned by the stream */
     size_t    principal_len;
+    bool      accepted;                 /* its certificate, which may be shown once */
+    bool      named;                    /* the SSL knows the server's name to compare with */
     char      refusal[CN_TLS_FAILURE_MAX];
     size_t    expected_len;             /* 0: any id of the trust domains */
     uint8_t   expected[];               /* the SPIFFE id wanted */

@@ -12,6 +12,9 @@
  * that the peer holds the leaf's key is proved in every handshake anew.  The memory belongs to the
  * context: another trust bundle is another context, which remembers nothing.  What depends on the
  * handshake (the expected id) is never remembered.
+ *
+ * A server outside the mesh (a context by_name) is judged by its chain and a DNS or IP name
+ * instead, each time anew.
  */
 
 #include "stream/tls_internal.h"
@@ -208,6 +211,7 @@ accept_peer(X509_STORE_CTX *store, cn_tls_peer_t *peer, cn_bytes_t principal)
 
     memcpy(peer->principal, principal.ptr, principal.len);
     peer->principal_len = principal.len;
+    peer->accepted = true;
     X509_STORE_CTX_set_error(store, X509_V_OK);
 
     return 1;
@@ -291,6 +295,29 @@ verify_anew(X509_STORE_CTX *store, cn_tls_context_t *context, cn_tls_peer_t *pee
 }
 
 
+/* OpenSSL compares the names that cn_tls_connect_to_server() has set within the same check. */
+static int
+verify_by_name(X509_STORE_CTX *store, cn_tls_peer_t *peer)
+{
+    /* a handshake begun with cn_tls_connect() would accept any server of these roots */
+    if (!peer->named) {
+        return refuse(store, peer, "there is no name to compare it with", CN_BYTES_NONE);
+    }
+
+    X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store),
+                               (time_t) (cn_clock_wall_ms() / 1000));
+
+    if (X509_verify_cert(store) != 1) {
+        return refuse(store, peer, X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)),
+                      CN_BYTES_NONE);
+    }
+
+    peer->accepted = true;
+
+    return 1;
+}
+
+
 int
 cn_tls_verify_peer(X509_STORE_CTX *store, void *arg)
 {
@@ -303,13 +330,17 @@ cn_tls_verify_peer(X509_STORE_CTX *store, void *arg)
     uint8_t            key[EVP_MAX_MD_SIZE];
     unsigned           len = 0;
 
-    if (peer == NULL || peer->principal != NULL) {
+    if (peer == NULL || peer->accepted) {
         X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
         return 0;                       /* no second certificate on one connection */
     }
 
     if (leaf == NULL || X509_digest(leaf, context->sha256, key, &len) != 1 || len != KEY_LEN - 1) {
         return refuse(store, peer, "it cannot be read", CN_BYTES_NONE);
+    }
+
+    if (context->by_name) {
+        return verify_by_name(store, peer);
     }
 
     key[KEY_LEN - 1] = (uint8_t) SSL_is_server(ssl);

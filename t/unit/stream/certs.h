@@ -27,6 +27,8 @@ typedef struct {
 typedef struct {
     cn_bytes_t   uris[3];
     const char  *dns;           /* a DNS name besides */
+    const char  *ip;            /* an IP address besides, as text */
+    const char  *common_name;   /* of the subject, which has none otherwise */
     long         begins_s;      /* from now; 0: an hour ago */
     long         ends_s;        /* from now; 0: in an hour */
     const char  *usage;         /* extended key usage; NULL: both sides */
@@ -141,6 +143,15 @@ test_add_names(X509 *cert, const test_leaf_t *leaf)
         test_add_name(names, GEN_DNS, cn_bytes_str(leaf->dns));
     }
 
+    if (leaf->ip != NULL) {
+        GENERAL_NAME       *name = GENERAL_NAME_new();
+        ASN1_OCTET_STRING  *octets = a2i_IPADDRESS(leaf->ip);
+
+        assert_non_null(octets);
+        GENERAL_NAME_set0_value(name, GEN_IPADD, octets);
+        sk_GENERAL_NAME_push(names, name);
+    }
+
     for (size_t i = 0; i < CN_COUNT_OF(leaf->uris) && leaf->uris[i].len > 0; i++) {
         test_add_name(names, GEN_URI, leaf->uris[i]);
     }
@@ -166,6 +177,12 @@ test_issue(const test_ca_t *ca, const test_leaf_t *leaf)
     test_cert_t   made;
 
     X509_set_issuer_name(cert, X509_get_subject_name(ca->cert));
+
+    if (leaf->common_name != NULL) {
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
+                                   (const unsigned char *) leaf->common_name, -1, -1, 0);
+    }
+
     test_extend(cert, ca->cert, NID_basic_constraints, leaf->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
     test_extend(cert, ca->cert, NID_key_usage, leaf->is_ca ? "critical,digitalSignature,keyCertSign"
                                                            : "critical,digitalSignature");
