@@ -33,6 +33,7 @@ typedef struct {
     uint32_t  head_timeout_ms;          /* a request's head must be complete within; 0: none */
     /* HTTP/2 server: CONNECT is accepted, SETTINGS_ENABLE_CONNECT_PROTOCOL is sent */
     bool      connect;
+    bool      ping_busy;                /* HTTP/2: PING only while an exchange is open */
     bool      allow_http_10;            /* HTTP/1 server: off answers 426 low_version */
 } cn_session_limits_t;
 
@@ -101,6 +102,12 @@ uint32_t cn_session_room(const cn_session_t *session);
 
 /* Exchanges open now. */
 uint32_t cn_session_active(const cn_session_t *session);
+
+/*
+ * Whether it takes no requests any more, ever: GOAWAY or `connection: close` came, or it was
+ * drained; without room alone it may have some again.
+ */
+bool cn_session_is_leaving(const cn_session_t *session);
 
 /* The stream's info; lives as long as the session. */
 const cn_stream_info_t *cn_session_info(const cn_session_t *session);

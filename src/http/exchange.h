@@ -104,6 +104,8 @@ struct cn_exchange_s {
     /* bytes of heads and bodies as on the wire, framing included */
     uint64_t                     wire_received;
     uint64_t                     wire_sent;
+    /* HTTP/2, in on_reset(CN_RESET_REMOTE): the code of RST_STREAM */
+    uint32_t                     reset_code;
     /* client side: bytes of it reached the kernel: a repeat is not free of risk */
     bool                         delivered;
 };

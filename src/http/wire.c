@@ -134,6 +134,13 @@ cn_session_active(const cn_session_t *session)
 }
 
 
+bool
+cn_session_is_leaving(const cn_session_t *session)
+{
+    return session->ops->leaving(session);
+}
+
+
 const cn_stream_info_t *
 cn_session_info(const cn_session_t *session)
 {

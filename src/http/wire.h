@@ -16,6 +16,7 @@ typedef struct {
                                const cn_exchange_events_t *events, void *owner);
     uint32_t        (*room)(const cn_session_t *session);
     uint32_t        (*active)(const cn_session_t *session);
+    bool            (*leaving)(const cn_session_t *session);
     void            (*drain)(cn_session_t *session, bool final);
     void            (*close)(cn_session_t *session, cn_close_reason_t reason);
 } cn_session_ops_t;

@@ -367,6 +367,15 @@ active(const cn_session_t *session)
 }
 
 
+static bool
+leaving(const cn_session_t *session)
+{
+    const h1_t  *h1 = (const h1_t *) (const void *) session;
+
+    return h1->no_more || h1->draining || h1->peer_ended;
+}
+
+
 static void
 drain(cn_session_t *session, bool final)
 {
@@ -385,6 +394,7 @@ static const cn_session_ops_t  session_ops = {
     .request = request,
     .room    = room,
     .active  = active,
+    .leaving = leaving,
     .drain   = drain,
     .close   = h1_session_close,
 };

@@ -440,6 +440,15 @@ active(const cn_session_t *session)
 }
 
 
+static bool
+leaving(const cn_session_t *session)
+{
+    const h1_t  *h1 = (const h1_t *) (const void *) session;
+
+    return h1->draining;
+}
+
+
 /* An idle connection is left until the final call: a request may be under way. */
 static void
 drain(cn_session_t *session, bool final)
@@ -458,6 +467,7 @@ static const cn_session_ops_t  session_ops = {
     .request = request,
     .room    = room,
     .active  = active,
+    .leaving = leaving,
     .drain   = drain,
     .close   = h1_session_close,
 };

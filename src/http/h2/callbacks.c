@@ -372,6 +372,7 @@ on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user_data)
     if (stream != NULL) {
         (void) nghttp2_session_set_stream_user_data(ng, id, NULL);
         stream->error_code = code;
+        stream->base.reset_code = code;
         cn_list_remove(&stream->link);
         cn_list_append(&h2->done, &stream->link);
         h2_post_ready(h2);

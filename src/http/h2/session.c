@@ -554,8 +554,9 @@ on_keepalive(cn_timer_t *timer)
         return;
     }
 
-    if (!h2->opened) {
-        /* still connecting: the stream has a timeout of its own */
+    if (!h2->opened || (limits->ping_busy && h2->active == 0)) {
+        /* while it is still connecting, the stream has a timeout of its own */
+        h2->ping_sent = false;
         cn_timer_set(h2->session.loop, timer, limits->ping_interval_ms);
 
     } else if (h2->ping_sent) {
@@ -608,15 +609,23 @@ request(cn_session_t *session, const cn_message_t *head, bool end, cn_pool_t *po
 }
 
 
+static bool
+leaving(const cn_session_t *session)
+{
+    const h2_t  *h2 = (const h2_t *) (const void *) session;
+
+    return h2->state != H2_OPEN || h2->draining || h2->reason != CN_CLOSE_NONE
+           || (!h2->server && !nghttp2_session_check_request_allowed(h2->ng));
+}
+
+
 static uint32_t
 room(const cn_session_t *session)
 {
     const h2_t  *h2 = (const h2_t *) (const void *) session;
     uint32_t     limit;
 
-    if (h2->server || h2->state != H2_OPEN || h2->draining || h2->reason != CN_CLOSE_NONE
-        || !nghttp2_session_check_request_allowed(h2->ng))
-    {
+    if (h2->server || leaving(session)) {
         return 0;
     }
 
@@ -676,6 +685,7 @@ static const cn_session_ops_t  session_ops = {
     .request = request,
     .room    = room,
     .active  = active,
+    .leaving = leaving,
     .drain   = drain,
     .close   = close_session,
 };
