@@ -2,6 +2,7 @@
 
 /* clusters - clusters, their endpoints, and the workloads that have the endpoints' addresses. */
 
+#include "source/xds/wire.h"
 #include "source/xds/xds.h"
 
 #include "cluster.pb-c.h"
@@ -240,61 +241,47 @@ is_plumbing(cn_bytes_t name)
 }
 
 
-/* The name alone, before anything else in the message may refuse it. */
-static cn_bytes_t
-cluster_name(const cn_xds_t *xds, cn_bytes_t value)
-{
-    cn_read_t               read = xds->read;
-    const Cairn__NameOnly  *first;
-
-    read.report = cn_report_create(xds->pool);
-    first = read.report == NULL
-            ? NULL : cn_decode_loosely(&read, &cairn__name_only__descriptor, value, "");
-
-    return first == NULL ? CN_BYTES_NONE : cn_decoded(first->name);
-}
-
-
-void
+bool
 cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value)
 {
     const Cairn__Cluster  *message;
     cn_cluster_t           cluster;
     cn_cluster_t          *slot;
     size_t                 errors = xds->read.errors;
-    cn_bytes_t             name = cluster_name(xds, value);
+    cn_bytes_t             name;
 
-    if (is_plumbing(name)) {
-        return;
+    if (cn_wire_bytes(value, 1, &name) && is_plumbing(name)) {
+        return true;
     }
-
-    cn_xds_label(xds, "Cluster", name);
 
     message = cn_decode(&xds->read, &cairn__cluster__descriptor, value, "cluster");
 
     if (message == NULL) {
-        return;
+        return false;
     }
 
     fill_cluster(xds, message, &cluster);
 
-    if (xds->read.errors > errors || cn_map_get(xds->clusters, cluster.name) != NULL) {
-        return;
+    if (xds->read.errors > errors) {
+        return false;
     }
 
     slot = cn_xds_add(xds, &xds->model->clusters);
 
     if (slot == NULL) {
-        return;
+        return false;
     }
 
     *slot = cluster;
+    xds->endpoints = cn_xds_endpoints_name(value);
 
     if (cn_map_set(xds->clusters, cluster.name,
                    (void *) (uintptr_t) xds->model->clusters.count) != CN_OK)
     {
         cn_read_no_memory(&xds->read);
     }
+
+    return true;
 }
 
 
@@ -406,24 +393,21 @@ compare_endpoints(const void *a, const void *b)
 }
 
 
-void
+bool
 cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value)
 {
     const Cairn__ClusterLoadAssignment  *message;
+    cn_array_t                          *clusters = &xds->model->clusters;
     cn_cluster_t                        *cluster;
-    uintptr_t                            position;
 
+    cluster = CN_ARRAY_AT(clusters, cn_cluster_t, clusters->count - 1);
+    cluster->endpoints.count = 0;
     message = cn_decode(&xds->read, &cairn__cluster_load_assignment__descriptor, value,
                         "endpoints");
-    position = message == NULL
-               ? 0 : (uintptr_t) cn_map_get(xds->clusters, cn_decoded(message->cluster_name));
 
-    if (position == 0) {
-        return;                         /* of a cluster that was refused, or that nobody has */
+    if (message == NULL) {
+        return false;
     }
-
-    cluster = CN_ARRAY_AT(&xds->model->clusters, cn_cluster_t, position - 1);
-    cn_xds_label(xds, "ClusterLoadAssignment", cluster->name);
 
     for (size_t i = 0; i < message->n_endpoints; i++) {
         const Cairn__LocalityLbEndpoints  *locality = message->endpoints[i];
@@ -441,6 +425,8 @@ cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value)
     if (cn_array_sort(&cluster->endpoints, compare_endpoints) != CN_OK) {
         cn_read_no_memory(&xds->read);
     }
+
+    return true;
 }
 
 
@@ -472,11 +458,6 @@ add_workload_address(cn_xds_t *xds, cn_bytes_t octets, cn_workload_t *workload)
     cn_table_ip_t   ip = { .ip = { [10] = 0xff, [11] = 0xff } };
     cn_table_ip_t  *slot;
 
-    if (octets.len != 4 && octets.len != 16) {
-        cn_read_error(&xds->read, NULL, "workload.addresses", "is no IP address");
-        return;
-    }
-
     memcpy(ip.ip + 16 - octets.len, octets.ptr, octets.len);
     slot = cn_xds_add(xds, &workload->addresses);
 
@@ -494,7 +475,7 @@ add_workload_address(cn_xds_t *xds, cn_bytes_t octets, cn_workload_t *workload)
 }
 
 
-void
+bool
 cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value)
 {
     const Cairn__Workload  *message;
@@ -503,11 +484,15 @@ cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value)
 
     message = cn_decode_loosely(&xds->read, &cairn__workload__descriptor, value, "workload");
 
-    if (message == NULL || message->n_addresses == 0
+    if (message == NULL) {
+        return false;
+    }
+
+    if (message->n_addresses == 0
         || (message->has_network_mode
             && message->network_mode == CAIRN__WORKLOAD__NETWORK_MODE__HOST_NETWORK))
     {
-        return;
+        return true;
     }
 
     made = (cn_workload_t) {
@@ -525,12 +510,23 @@ cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value)
     made.version = made.canonical_revision;
 
     for (size_t i = 0; i < message->n_addresses; i++) {
+        if (message->addresses[i].len != 4 && message->addresses[i].len != 16) {
+            cn_read_error(&xds->read, NULL, "workload.addresses", "is no IP address");
+            return false;
+        }
+    }
+
+    for (size_t i = 0; i < message->n_addresses; i++) {
         add_workload_address(xds, cn_decoded(message->addresses[i]), &made);
     }
 
     slot = cn_xds_add(xds, &xds->model->workloads);
 
-    if (slot != NULL) {
-        *slot = made;
+    if (slot == NULL) {
+        return false;
     }
+
+    *slot = made;
+
+    return true;
 }

@@ -11,10 +11,11 @@
 #include "base/map.h"
 #include "model/decode.h"
 #include "model/read.h"
-#include "source/source.h"
+#include "source/xds/state.h"
 
 #include "core.pb-c.h"
 #include "http.pb-c.h"
+#include "listener.pb-c.h"
 
 #define CN_XDS_TYPE(name)  "type.googleapis.com/" name
 
@@ -27,21 +28,80 @@ typedef struct {
 
 typedef struct {
     const cn_source_config_t  *config;
+    cn_xds_state_t            *state;
     cn_model_t                *model;
     cn_pool_t                 *pool;        /* the model's */
     cn_read_t                  read;
     cn_map_t                  *clusters;    /* name -> 1 + its position in the model */
     cn_map_t                  *workloads;   /* 16 octets of address -> 1 + its position */
     cn_map_t                  *services;    /* host -> 1 + its position */
+    cn_bytes_t                 endpoints;   /* under which name the last cluster's are */
     /* what stands before all chains, or which they are, cannot be known: none may serve */
     bool                       all_refused;
 } cn_xds_t;
 
-/* Each reads one resource; read.errors tells.  What is refused is not in the model. */
-void cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value);
-void cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value);
-void cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value);
-void cn_xds_read_listener(cn_xds_t *xds, cn_bytes_t value);
+/*
+ * Each reads one resource's octets; false or read.errors grown: it cannot be used.  What is refused
+ * is not in the model, but an assignment as far as it can be read.  A cluster that was read is the
+ * model's last, and says in endpoints whose assignment is its own.
+ */
+bool cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value);
+bool cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value);
+bool cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value);
+bool cn_xds_read_terminate(cn_xds_t *xds, cn_bytes_t value);
+
+/* main_internal, chain by chain, and the tree of addresses.  (listener.c) */
+void cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource);
+
+/*
+ * Reads what was pushed of a resource of that kind ("Cluster"); when it cannot be used, blames it
+ * and reads its last good octets.  False: the model has nothing of it.  (build.c)
+ */
+bool cn_xds_contain(cn_xds_t *xds, cn_xds_type_t type, const char *kind,
+    cn_xds_resource_t *resource, bool (*read)(cn_xds_t *xds, cn_bytes_t value));
+
+/* Rejects a resource for the errors that the report has from its entry `first` on. */
+void cn_xds_blame(cn_xds_t *xds, cn_xds_type_t type, const cn_xds_resource_t *resource,
+    const char *label, size_t first);
+
+/*
+ * What is wrong with old octets was told when they were new: reports go to nobody.  Returns the
+ * report that the caller sets again.
+ */
+cn_report_t *cn_xds_hush(cn_xds_t *xds) CN_MUST_USE;
+
+/* ---- services and their chains (service.c) ---- */
+
+/* A chain of a listener, and its name as it is and taken apart. */
+typedef struct {
+    cn_bytes_t     value;
+    cn_bytes_t     full_name;
+    cn_xds_name_t  name;
+} cn_xds_half_t;
+
+/* Into the model's chain of its port; what cannot be read makes that refused. */
+void cn_xds_read_half(cn_xds_t *xds, const cn_xds_half_t *half);
+
+/* The service of that host, or NULL; until the next one is made. */
+cn_service_t *cn_xds_service(const cn_xds_t *xds, cn_bytes_t host);
+
+/* Its chain of that port, or NULL. */
+cn_chain_config_t *cn_xds_chain_of_port(const cn_service_t *service, uint16_t port);
+
+/* ---- the tree of addresses (tree.c) ---- */
+
+/* What a walk found wrong. */
+typedef struct {
+    bool       broken;          /* with the tree: anything may be missing */
+    cn_map_t  *hosts;           /* with the addresses of these alone */
+} cn_xds_tree_t;
+
+/*
+ * Gives services the addresses that lead to their chains.  only: to those hosts alone, and no
+ * address that another service has; NULL: to all.
+ */
+void cn_xds_walk_tree(cn_xds_t *xds, const Cairn__Matcher *matcher, const cn_map_t *only,
+    cn_xds_tree_t *found);
 
 /* An HTTP chain's filters and routes out of an HttpConnectionManager.  (chain.c) */
 void cn_xds_read_http(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
