@@ -94,10 +94,9 @@ void cn_xds_remove(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name);
 /* Whether a resource came, went or has other octets since the last building. */
 bool cn_xds_is_changed(const cn_xds_state_t *state);
 
-/* A resource whose newest version cannot be used, and why. */
+/* A resource whose newest version cannot be used, and why.  One may have several reasons. */
 typedef struct {
     cn_xds_type_t  type;
-    bool           is_new;              /* it was in the type's latest push */
     cn_bytes_t     name;                /* none: it has none that can be read */
     const char    *reason;              /* "FilterChain x: http_filters: y is not implemented" */
 } cn_xds_rejected_t;

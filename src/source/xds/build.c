@@ -71,9 +71,7 @@ cn_xds_blame(cn_xds_t *xds, cn_xds_type_t type, const cn_xds_resource_t *resourc
         at += print_entry(entry, label, reason + at, sizeof(reason) - at);
     }
 
-    cn_xds_reject(xds->state, type, resource->name,
-                  resource->push == xds->state->types[type].push,
-                  at == 0 ? "cannot be used" : reason);
+    cn_xds_reject(xds->state, type, resource->name, at == 0 ? "cannot be used" : reason);
 }
 
 
@@ -85,7 +83,7 @@ label_of(const cn_xds_t *xds)
 
 
 bool
-cn_xds_contain(cn_xds_t *xds, cn_xds_type_t type, const char *kind, cn_xds_resource_t *resource,
+cn_xds_contain(cn_xds_t *xds, cn_xds_type_t type, cn_xds_resource_t *resource,
     bool (*read)(cn_xds_t *xds, cn_bytes_t value))
 {
     size_t        errors = xds->read.errors;
@@ -93,7 +91,7 @@ cn_xds_contain(cn_xds_t *xds, cn_xds_type_t type, const char *kind, cn_xds_resou
     cn_report_t  *loud;
     bool          ok;
 
-    cn_xds_label(xds, kind, resource->name);
+    cn_xds_label(xds, cn_xds_kind(type), resource->name);
 
     if (resource->refusal != NULL) {
         cn_read_error(&xds->read, NULL, NULL, "%s", resource->refusal);
@@ -131,7 +129,7 @@ compare_resources(const void *a, const void *b)
 static cn_status_t
 list_resources(cn_xds_t *xds, cn_xds_type_t type, cn_array_t *list)
 {
-    static const cn_xds_resource_t   nobody = { .push = 0 };
+    static const cn_xds_resource_t   nobody = { .name = { NULL, 0 } };
     cn_xds_resource_t               *resource;
     size_t                           at = 0;
 
@@ -171,7 +169,7 @@ read_workloads(cn_xds_t *xds)
     }
 
     CN_ARRAY_EACH(&list, const item_t, resource) {
-        (void) cn_xds_contain(xds, CN_XDS_WORKLOADS, "Workload", *resource, cn_xds_read_workload);
+        (void) cn_xds_contain(xds, CN_XDS_WORKLOADS, *resource, cn_xds_read_workload);
         cn_fiber_rest();
     }
 
@@ -198,15 +196,14 @@ read_clusters(cn_xds_t *xds)
 
         xds->endpoints = CN_BYTES_NONE;
 
-        if (cn_xds_contain(xds, CN_XDS_CLUSTERS, "Cluster", *resource, cn_xds_read_cluster)
+        if (cn_xds_contain(xds, CN_XDS_CLUSTERS, *resource, cn_xds_read_cluster)
             && xds->endpoints.len > 0)
         {
             endpoints = cn_xds_find(xds->state, CN_XDS_ENDPOINTS, xds->endpoints);
         }
 
         if (endpoints != NULL) {
-            (void) cn_xds_contain(xds, CN_XDS_ENDPOINTS, "ClusterLoadAssignment", endpoints,
-                                  cn_xds_read_assignment);
+            (void) cn_xds_contain(xds, CN_XDS_ENDPOINTS, endpoints, cn_xds_read_assignment);
         }
 
         cn_fiber_rest();
@@ -239,9 +236,7 @@ read_listeners(cn_xds_t *xds)
 
         } else if (cn_bytes_equal((*resource)->name, CN_BYTES("connect_terminate"))) {
             /* what stands before every chain and is not understood may be a policy */
-            if (!cn_xds_contain(xds, CN_XDS_LISTENERS, "Listener", *resource,
-                                cn_xds_read_terminate))
-            {
+            if (!cn_xds_contain(xds, CN_XDS_LISTENERS, *resource, cn_xds_read_terminate)) {
                 xds->all_refused = true;
             }
 

@@ -216,7 +216,8 @@ cn_xds_read_half(cn_xds_t *xds, const cn_xds_half_t *half)
     const cn_xds_name_t  *name = &half->name;
     size_t                errors = xds->read.errors;
     cn_service_t         *service = get_service(xds, name->host, half->full_name);
-    cn_chain_config_t    *chain = service == NULL ? NULL : cn_xds_chain_of_port(service, name->port);
+    cn_chain_config_t    *chain = service == NULL
+                                  ? NULL : cn_xds_chain_of_port(service, name->port);
     bool                  second = chain != NULL;
 
     if (service == NULL) {

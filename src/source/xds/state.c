@@ -15,16 +15,25 @@
 enum { EDS = 3 };                       /* Cluster.type */
 
 typedef struct {
+    const char  *kind;
     const char  *url;
     uint32_t     name_field;
 } type_t;
 
 static const type_t  types[CN_XDS_TYPES] = {
-    [CN_XDS_CLUSTERS]  = { CN_XDS_TYPE("envoy.config.cluster.v3.Cluster"), 1 },
-    [CN_XDS_ENDPOINTS] = { CN_XDS_TYPE("envoy.config.endpoint.v3.ClusterLoadAssignment"), 1 },
-    [CN_XDS_LISTENERS] = { CN_XDS_TYPE("envoy.config.listener.v3.Listener"), 1 },
-    [CN_XDS_WORKLOADS] = { CN_XDS_TYPE("istio.workload.Workload"), 20 },
+    [CN_XDS_CLUSTERS] = { "Cluster", CN_XDS_TYPE("envoy.config.cluster.v3.Cluster"), 1 },
+    [CN_XDS_ENDPOINTS] = { "ClusterLoadAssignment",
+                           CN_XDS_TYPE("envoy.config.endpoint.v3.ClusterLoadAssignment"), 1 },
+    [CN_XDS_LISTENERS] = { "Listener", CN_XDS_TYPE("envoy.config.listener.v3.Listener"), 1 },
+    [CN_XDS_WORKLOADS] = { "Workload", CN_XDS_TYPE("istio.workload.Workload"), 20 },
 };
+
+
+const char *
+cn_xds_kind(cn_xds_type_t type)
+{
+    return types[type].kind;
+}
 
 
 const char *
@@ -358,40 +367,64 @@ note_unnamed(cn_xds_resources_t *resources, cn_xds_state_t *state)
 }
 
 
+/* The entry of a name, made when it is new; NULL with CN_OK: it is noted that there was one. */
+static cn_status_t
+get_resource(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name,
+    cn_xds_resource_t **resource)
+{
+    cn_xds_resources_t  *resources = &state->types[type];
+    cn_status_t          status = CN_OK;
+
+    CN_BUG_ON(state->building);
+    *resource = is_name(name) ? cn_map_get(resources->resources, name) : NULL;
+
+    if (*resource == NULL && is_name(name)) {
+        status = make_resource(state, type, name, resource);
+    }
+
+    if (*resource == NULL) {
+        note_unnamed(resources, state);
+    }
+
+    return status == CN_ERR_LIMIT ? CN_OK : status;
+}
+
+
+static cn_status_t
+set_version(cn_xds_state_t *state, cn_xds_resource_t *resource, cn_bytes_t version)
+{
+    cn_status_t  status;
+
+    if (cn_bytes_equal(resource->version, version)) {
+        return CN_OK;
+    }
+
+    let_go(state, &resource->version);
+    status = hold(state, version, &resource->version);
+
+    return status == CN_ERR_LIMIT ? CN_OK : status;     /* it will come once more than it must */
+}
+
+
 cn_status_t
 cn_xds_put(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, cn_bytes_t version,
     cn_bytes_t value)
 {
-    cn_xds_resources_t  *resources = &state->types[type];
-    cn_bytes_t           own;
-    bool                 has_own = cn_wire_bytes(value, types[type].name_field, &own);
-    cn_xds_resource_t   *resource;
-    const char          *fault;
-    bool                 again;
-    cn_status_t          status = CN_OK;
+    uint64_t            push = state->types[type].push;
+    cn_bytes_t          own;
+    bool                has_own = cn_wire_bytes(value, types[type].name_field, &own);
+    cn_xds_resource_t  *resource;
+    const char         *fault;
+    cn_status_t         status;
 
-    CN_BUG_ON(state->building);
-    name = name.len > 0 ? name : own;
-
-    if (!is_name(name) || version.len > CN_XDS_NAME_MAX) {
-        note_unnamed(resources, state);
-        return CN_OK;
-    }
-
-    resource = cn_map_get(resources->resources, name);
+    status = get_resource(state, type, name.len > 0 ? name : own, &resource);
 
     if (resource == NULL) {
-        status = make_resource(state, type, name, &resource);
+        return status;
     }
 
-    if (resource == NULL) {
-        note_unnamed(resources, state);
-        return status == CN_ERR_LIMIT ? CN_OK : status;
-    }
-
-    again = resource->push == resources->push && resource->push > 0;
-    resource->push = resources->push;
-    fault = find_fault(state, resource, again, has_own, own, value);
+    fault = find_fault(state, resource, resource->push == push && push > 0, has_own, own, value);
+    resource->push = push;
 
     if (fault != NULL) {
         refuse(state, resource, fault);
@@ -400,13 +433,32 @@ cn_xds_put(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, cn_bytes_
 
     status = set_octets(state, resource, value);
 
-    if (status == CN_OK && !cn_bytes_equal(resource->version, version)) {
-        let_go(state, &resource->version);
-        status = hold(state, version, &resource->version);
-        status = status == CN_ERR_LIMIT ? CN_OK : status;
+    return status == CN_OK && version.len <= CN_XDS_NAME_MAX
+           ? set_version(state, resource, version) : status;
+}
+
+
+cn_status_t
+cn_xds_put_refused(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, const char *reason)
+{
+    cn_xds_resource_t  *resource;
+    cn_status_t         status = get_resource(state, type, name, &resource);
+
+    if (resource != NULL) {
+        resource->push = state->types[type].push;
+        refuse(state, resource, reason);
     }
 
     return status;
+}
+
+
+bool
+cn_xds_is_in_push(const cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name)
+{
+    const cn_xds_resource_t  *resource = cn_map_get(state->types[type].resources, name);
+
+    return name.len == 0 || (resource != NULL && resource->push == state->types[type].push);
 }
 
 
@@ -604,8 +656,7 @@ cn_xds_reject_none(cn_xds_state_t *state)
 
 
 void
-cn_xds_reject(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, bool is_new,
-    const char *reason)
+cn_xds_reject(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, const char *reason)
 {
     cn_pool_t          *pool = state->rejected_pool;
     cn_xds_rejected_t  *slot;
@@ -623,7 +674,7 @@ cn_xds_reject(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, bool i
 
     if (slot != NULL) {
         *slot = (cn_xds_rejected_t) {
-            .type = type, .is_new = is_new, .name = name_copy, .reason = reason_copy,
+            .type = type, .name = name_copy, .reason = reason_copy,
         };
     }
 }

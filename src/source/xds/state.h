@@ -15,8 +15,8 @@
  * One listener, main_internal, has the chains of all services, of which each stands or falls by
  * itself.  So the last good octets are kept by chain too: a `unit` is what makes one port of one
  * service (an HTTP half, a TCP half, or both).  A unit that cannot be used is read again from its
- * own last good octets; a unit without any is there, closed.  The listener's own good octets are the
- * last in which the frame could be read: every chain's name and the whole tree of addresses.
+ * own last good octets; a unit without any is there, closed.  The listener's own good octets are
+ * the last in which the frame could be read: every chain's name and the whole tree of addresses.
  */
 
 #ifndef CN_SOURCE_XDS_STATE_H
@@ -92,8 +92,20 @@ void cn_xds_sweep_units(cn_xds_state_t *state);
 void cn_xds_reject_none(cn_xds_state_t *state);
 
 /* One more; name and reason are copied.  Past 1000 and without memory it is only in the report. */
-void cn_xds_reject(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, bool is_new,
-    const char *reason);
+void cn_xds_reject(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, const char *reason);
+
+/* "Cluster", for people. */
+const char *cn_xds_kind(cn_xds_type_t type);
+
+/*
+ * As cn_xds_put() of something that was named, or not, and cannot be a resource of that type.
+ * reason is a literal.
+ */
+cn_status_t cn_xds_put_refused(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name,
+    const char *reason) CN_MUST_USE;
+
+/* Whether the last push of the type named it; one without a name counts as named. */
+bool cn_xds_is_in_push(const cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name);
 
 /* Under which name a cluster's endpoints are asked for; none: it has no EDS. */
 cn_bytes_t cn_xds_endpoints_name(cn_bytes_t cluster);

@@ -101,7 +101,7 @@ put(recording_t *recording, const push_t *push, cn_bytes_t name, const Cairn__An
     if (!cn_bytes_equal(type_url, cn_bytes_str(cn_xds_type_url(push->type)))) {
         cn_read_error(&recording->read, NULL, push->file, "%.*s does not belong there",
                       CN_BYTES_ARG(type_url));
-        return CN_OK;
+        return cn_xds_put_refused(recording->state, push->type, name, "is of another type");
     }
 
     return cn_xds_put(recording->state, push->type, name, CN_BYTES_NONE, cn_decoded(any->value));

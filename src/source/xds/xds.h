@@ -54,11 +54,11 @@ bool cn_xds_read_terminate(cn_xds_t *xds, cn_bytes_t value);
 void cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource);
 
 /*
- * Reads what was pushed of a resource of that kind ("Cluster"); when it cannot be used, blames it
- * and reads its last good octets.  False: the model has nothing of it.  (build.c)
+ * Reads what was pushed of a resource; when it cannot be used, blames it and reads its last good
+ * octets.  False: they cannot be used either.  (build.c)
  */
-bool cn_xds_contain(cn_xds_t *xds, cn_xds_type_t type, const char *kind,
-    cn_xds_resource_t *resource, bool (*read)(cn_xds_t *xds, cn_bytes_t value));
+bool cn_xds_contain(cn_xds_t *xds, cn_xds_type_t type, cn_xds_resource_t *resource,
+    bool (*read)(cn_xds_t *xds, cn_bytes_t value));
 
 /* Rejects a resource for the errors that the report has from its entry `first` on. */
 void cn_xds_blame(cn_xds_t *xds, cn_xds_type_t type, const cn_xds_resource_t *resource,
