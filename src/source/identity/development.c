@@ -86,31 +86,14 @@ extend(X509 *cert, X509 *issuer, int nid, const char *value)
 }
 
 
-/*
- * The id as it is, not through the text form of an extension: nothing in it can be taken for
- * another name.
- */
 static bool
 add_uri(X509 *cert, cn_bytes_t uri)
 {
-    GENERAL_NAMES   *names = sk_GENERAL_NAME_new_null();
-    GENERAL_NAME    *name = GENERAL_NAME_new();
-    ASN1_IA5STRING  *text = ASN1_IA5STRING_new();
-    bool             good;
-
-    if (names == NULL || name == NULL || text == NULL
-        || ASN1_STRING_set(text, uri.ptr, (int) uri.len) != 1
-        || sk_GENERAL_NAME_push(names, name) < 1)
-    {
-        sk_GENERAL_NAME_free(names);
-        GENERAL_NAME_free(name);
-        ASN1_IA5STRING_free(text);
-        return false;
-    }
-
-    GENERAL_NAME_set0_value(name, GEN_URI, text);
+    GENERAL_NAMES  *names = cn_identity_uri_names(uri);
     /* RFC 5280 4.2.1.6: critical, because the subject is empty */
-    good = X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 1, X509V3_ADD_DEFAULT) == 1;
+    bool            good = names != NULL
+        && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 1, X509V3_ADD_DEFAULT) == 1;
+
     GENERAL_NAMES_free(names);
 
     return good;
@@ -191,41 +174,6 @@ make_cert(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const profile_t *pr
     X509_free(cert);
 
     return NULL;
-}
-
-
-/* Copies what a memory BIO holds to the heap and frees it; none: memory. */
-static cn_bytes_t
-take_bio(BIO *bio)
-{
-    char     *data = NULL;
-    long      len = bio == NULL ? 0 : BIO_get_mem_data(bio, &data);
-    uint8_t  *copy = len > 0 ? cn_alloc((size_t) len) : NULL;
-
-    if (copy != NULL) {
-        memcpy(copy, data, (size_t) len);
-    }
-
-    BIO_free(bio);
-
-    return cn_bytes(copy, copy == NULL ? 0 : (size_t) len);
-}
-
-
-/* Either may be NULL.  The BIO wipes what it held. */
-static cn_bytes_t
-print_pem(X509 *cert, EVP_PKEY *key)
-{
-    BIO  *bio = BIO_new(BIO_s_secmem());
-
-    if (bio == NULL || (cert != NULL && PEM_write_bio_X509(bio, cert) != 1)
-        || (key != NULL && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1))
-    {
-        BIO_free(bio);
-        return CN_BYTES_NONE;
-    }
-
-    return take_bio(bio);
 }
 
 
@@ -332,7 +280,7 @@ make_root(const char *path)
     EVP_PKEY    *key = EVP_EC_gen("P-256");
     X509        *cert = key == NULL ? NULL
         : make_cert(key, NULL, key, &root_profile, CN_BYTES_NONE);
-    cn_bytes_t   pem = cert == NULL ? CN_BYTES_NONE : print_pem(cert, key);
+    cn_bytes_t   pem = cert == NULL ? CN_BYTES_NONE : cn_identity_print_pem(cert, key);
     const char  *wrong = NULL;
 
     if (pem.len == 0) {
@@ -389,7 +337,7 @@ load_root(const char *path, cn_bytes_t pem, char error[CN_IDENTITY_ERROR_MAX])
     }
 
     if (wrong == NULL) {
-        ca->root_pem = print_pem(ca->cert, NULL);
+        ca->root_pem = cn_identity_print_pem(ca->cert, NULL);
         wrong = ca->root_pem.len == 0 ? "out of memory" : NULL;
     }
 
@@ -496,8 +444,8 @@ fill_identity(const cn_identity_ca_t *ca, X509 *cert, EVP_PKEY *key, cn_identity
 {
     uint8_t  *roots = cn_alloc(ca->root_pem.len);
 
-    identity->chain_pem = print_pem(cert, NULL);
-    identity->key_pem = print_pem(NULL, key);
+    identity->chain_pem = cn_identity_print_pem(cert, NULL);
+    identity->key_pem = cn_identity_print_pem(NULL, key);
 
     if (roots != NULL) {
         memcpy(roots, ca->root_pem.ptr, ca->root_pem.len);

@@ -188,6 +188,74 @@ cn_identity_parse_key(cn_bytes_t pem)
 }
 
 
+cn_bytes_t
+cn_identity_copy_pem(cn_bytes_t pem)
+{
+    uint8_t  *copy = pem.len > 0 ? cn_alloc(pem.len) : NULL;
+
+    if (copy == NULL) {
+        return CN_BYTES_NONE;
+    }
+
+    memcpy(copy, pem.ptr, pem.len);
+
+    return cn_bytes(copy, pem.len);
+}
+
+
+cn_bytes_t
+cn_identity_take_bio(BIO *bio)
+{
+    char        *data = NULL;
+    long         len = bio == NULL ? 0 : BIO_get_mem_data(bio, &data);
+    cn_bytes_t   copy = cn_identity_copy_pem(cn_bytes(data, len > 0 ? (size_t) len : 0));
+
+    BIO_free(bio);
+
+    return copy;
+}
+
+
+/* The BIO wipes what it held. */
+cn_bytes_t
+cn_identity_print_pem(X509 *cert, EVP_PKEY *key)
+{
+    BIO  *bio = BIO_new(BIO_s_secmem());
+
+    if (bio == NULL || (cert != NULL && PEM_write_bio_X509(bio, cert) != 1)
+        || (key != NULL && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1))
+    {
+        BIO_free(bio);
+        return CN_BYTES_NONE;
+    }
+
+    return cn_identity_take_bio(bio);
+}
+
+
+GENERAL_NAMES *
+cn_identity_uri_names(cn_bytes_t uri)
+{
+    GENERAL_NAMES   *names = sk_GENERAL_NAME_new_null();
+    GENERAL_NAME    *name = GENERAL_NAME_new();
+    ASN1_IA5STRING  *text = ASN1_IA5STRING_new();
+
+    if (names == NULL || name == NULL || text == NULL
+        || ASN1_STRING_set(text, uri.ptr, (int) uri.len) != 1
+        || sk_GENERAL_NAME_push(names, name) < 1)
+    {
+        sk_GENERAL_NAME_free(names);
+        GENERAL_NAME_free(name);
+        ASN1_IA5STRING_free(text);
+        return NULL;
+    }
+
+    GENERAL_NAME_set0_value(name, GEN_URI, text);
+
+    return names;
+}
+
+
 static uint64_t
 seconds_of(const ASN1_TIME *time)
 {
@@ -266,21 +334,39 @@ read_roots(const char *roots, cn_identity_t *identity, char error[CN_IDENTITY_ER
 }
 
 
+static cn_status_t
+read_own(const char *certificate, const char *key, cn_identity_t *identity,
+    char error[CN_IDENTITY_ERROR_MAX])
+{
+    cn_status_t  status = cn_identity_read_pem(certificate, false, &identity->chain_pem, error);
+
+    if (status == CN_OK) {
+        status = cn_identity_read_pem(key, false, &identity->key_pem, error);
+    }
+
+    return status != CN_OK ? status : check_leaf(certificate, key, identity, error);
+}
+
+
 cn_status_t
 cn_identity_read_files(const char *certificate, const char *key, const char *roots,
     cn_identity_t *identity,
     char error[CN_IDENTITY_ERROR_MAX])
 {
-    cn_status_t  status;
+    cn_status_t  status = CN_OK;
 
     *identity = (cn_identity_t) { .begins = 0 };
     ERR_clear_error();
 
-    if ((status = cn_identity_read_pem(certificate, false, &identity->chain_pem, error)) != CN_OK
-        || (status = cn_identity_read_pem(key, false, &identity->key_pem, error)) != CN_OK
-        || (status = check_leaf(certificate, key, identity, error)) != CN_OK
-        || (status = read_roots(roots, identity, error)) != CN_OK)
-    {
+    if (certificate != NULL) {
+        status = read_own(certificate, key, identity, error);
+    }
+
+    if (status == CN_OK) {
+        status = read_roots(roots, identity, error);
+    }
+
+    if (status != CN_OK) {
         cn_identity_wipe(identity);
     }
 

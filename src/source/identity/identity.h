@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * identity - where a workload's certificate, key and roots come from: files, or a development CA of
- * our own. For the master and client programs; workers get the PEM texts as a message.
+ * identity - where a workload's certificate, key and roots come from: files, the mesh's CA
+ * (istio_ca.h), or a development CA of our own.  For the master and client programs; workers get
+ * the PEM texts as a message.
  */
 
 #ifndef CN_SOURCE_IDENTITY_H
@@ -26,7 +27,7 @@ void cn_identity_wipe(cn_identity_t *identity);
 
 /*
  * Reads PEM files and checks that they belong together: the key is the leaf's, there is a root
- * (roots NULL: none is wanted).
+ * (roots NULL: none is wanted).  certificate NULL, and key with it: the roots alone.
  * What peers would think of the names and the time is left to the TLS context.  CN_ERR_*: *identity
  * is none and error names the file and what is wrong with it.
  */
