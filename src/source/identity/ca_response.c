@@ -102,7 +102,8 @@ pem_at_end(void)
 static bool
 read_certs(answer_t *answer, cn_bytes_t pem, const char *name)
 {
-    BIO     *bio = pem.len > INT32_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int) pem.len);
+    BIO     *bio = pem.len > INT32_MAX ? NULL
+        : BIO_new_mem_buf(pem.len == 0 ? "" : (const char *) pem.ptr, (int) pem.len);
     X509    *cert;
     size_t   before = answer->count;
     bool     good = bio != NULL || wrong(answer, "out of memory");
