@@ -4,8 +4,8 @@
  * ca_response - an IstioCertificateResponse, judged.  A pure function but for the time of day.
  */
 
-#ifndef CN_SOURCE_CA_RESPONSE_H
-#define CN_SOURCE_CA_RESPONSE_H
+#ifndef CN_SOURCE_IDENTITY_CA_RESPONSE_H
+#define CN_SOURCE_IDENTITY_CA_RESPONSE_H
 
 #include "source/identity/identity.h"
 

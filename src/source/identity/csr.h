@@ -2,8 +2,8 @@
 
 /* csr - a new key, and the request (PKCS #10, RFC 2986) by which a CA certifies it. */
 
-#ifndef CN_SOURCE_CSR_H
-#define CN_SOURCE_CSR_H
+#ifndef CN_SOURCE_IDENTITY_CSR_H
+#define CN_SOURCE_IDENTITY_CSR_H
 
 #include "source/identity/identity.h"
 

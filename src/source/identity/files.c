@@ -3,8 +3,9 @@
 /*
  * files - see files.h.
  *
- * Each path has its own watch.  When Kubernetes replaces a mounted directory, all of them tell: they
- * are waited for a moment and read once.  What was told before is known by its hash.
+ * Kubernetes turns a link beside a mounted file and leaves the file's own, so it is the directory
+ * that is watched, with whatever happens in it; what was told before is known by its hash.  Where
+ * the files stand in several directories, the others are waited for a moment.
  */
 
 #include "source/identity/files.h"
@@ -22,6 +23,7 @@ struct cn_identity_files_s {
     const cn_maker_events_t  *events;
     void                     *owner;
     cn_changes_t             *changes[FILES];
+    const char               *directories[FILES];       /* of these; equal ones once */
     cn_timer_t                read;
     bool                      asked;
     uint64_t                  told;             /* hash of the texts; 0: none yet */
@@ -107,7 +109,6 @@ const cn_maker_t  cn_identity_files_maker = {
 };
 
 
-/* Where a directory stands instead of a file, whatever happens in it matters. */
 static bool
 any_name(const char *name)
 {
@@ -117,16 +118,39 @@ any_name(const char *name)
 }
 
 
-/* False: memory. */
-static bool
-copy_path(cn_pool_t *pool, const char **path)
+/* NULL: memory. */
+static const char *
+directory_of(cn_pool_t *pool, const char *path)
 {
-    if (*path != NULL) {
-        *path = cn_pool_str(pool, cn_bytes_str(*path));
-        return *path != NULL;
+    cn_bytes_t  bytes = cn_bytes_str(path);
+    size_t      slash = cn_bytes_find_last_octet(bytes, '/');
+
+    if (slash == SIZE_MAX) {
+        return ".";
     }
 
-    return true;
+    return cn_pool_str(pool, cn_bytes(bytes.ptr, slash == 0 ? 1 : slash));
+}
+
+
+/* False: memory, or the kernel. */
+static bool
+watch_directory(cn_identity_files_t *files, const char *directory)
+{
+    size_t  free_at = 0;
+
+    while (files->changes[free_at] != NULL) {
+        if (strcmp(files->directories[free_at], directory) == 0) {
+            return true;
+        }
+
+        free_at++;
+    }
+
+    files->directories[free_at] = directory;
+    files->changes[free_at] = cn_changes_open(files->loop, directory, any_name, changed, files);
+
+    return files->changes[free_at] != NULL;
 }
 
 
@@ -137,17 +161,16 @@ open_all(cn_identity_files_t *files)
     const char          **all[FILES] = { &paths->certificate, &paths->key, &paths->roots };
 
     for (size_t i = 0; i < FILES; i++) {
-        if (!copy_path(files->pool, all[i])) {
-            return false;
-        }
+        const char  *directory;
 
         if (*all[i] == NULL) {
             continue;
         }
 
-        files->changes[i] = cn_changes_open(files->loop, *all[i], any_name, changed, files);
+        *all[i] = cn_pool_str(files->pool, cn_bytes_str(*all[i]));
+        directory = *all[i] == NULL ? NULL : directory_of(files->pool, *all[i]);
 
-        if (files->changes[i] == NULL) {
+        if (directory == NULL || !watch_directory(files, directory)) {
             return false;
         }
     }

@@ -5,8 +5,8 @@
  * alone (istio-ca-root-cert): read when asked, and whenever they have changed.
  */
 
-#ifndef CN_SOURCE_FILES_H
-#define CN_SOURCE_FILES_H
+#ifndef CN_SOURCE_IDENTITY_FILES_H
+#define CN_SOURCE_IDENTITY_FILES_H
 
 #include "source/identity/rotation.h"
 
@@ -21,8 +21,8 @@ typedef struct cn_identity_files_s cn_identity_files_t;
 
 /*
  * paths are copied, events referred to.  on_made comes for what was asked for, and, unasked, for
- * what has changed: of an unasked one, only if its texts are others than those told last.  on_failed
- * names the file: it is not transient.  NULL: memory, or the kernel refuses the watch (errno).
+ * what has changed, if its texts are others than those told last.  on_failed names the file; it is
+ * not transient.  NULL: memory, or the kernel refuses the watch (errno).
  */
 cn_identity_files_t *cn_identity_files_open(cn_loop_t *loop, const cn_identity_paths_t *paths,
     const cn_maker_events_t *events, void *owner) CN_MUST_USE;

@@ -26,8 +26,8 @@ X509 *cn_identity_parse_cert(cn_bytes_t pem);
 EVP_PKEY *cn_identity_parse_key(cn_bytes_t pem);
 
 /*
- * The certificate, the key or both as PEM on the heap (cn_identity_free_pem()); none: memory.  Either
- * may be NULL.
+ * The certificate, the key or both as PEM on the heap (cn_identity_free_pem()); none: memory.
+ * Either may be NULL.
  */
 cn_bytes_t cn_identity_print_pem(X509 *cert, EVP_PKEY *key) CN_MUST_USE;
 

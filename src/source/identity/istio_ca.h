@@ -6,8 +6,8 @@
  * leaves the process for no one but the workers.
  */
 
-#ifndef CN_SOURCE_ISTIO_CA_H
-#define CN_SOURCE_ISTIO_CA_H
+#ifndef CN_SOURCE_IDENTITY_ISTIO_CA_H
+#define CN_SOURCE_IDENTITY_ISTIO_CA_H
 
 #include "http/grpc_client.h"
 #include "source/identity/csr.h"

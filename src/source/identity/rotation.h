@@ -6,8 +6,8 @@
  * left.  What it has serves meanwhile, and beyond its end, as a peer's clock may differ.
  */
 
-#ifndef CN_SOURCE_ROTATION_H
-#define CN_SOURCE_ROTATION_H
+#ifndef CN_SOURCE_IDENTITY_ROTATION_H
+#define CN_SOURCE_IDENTITY_ROTATION_H
 
 #include "event/loop.h"
 #include "source/identity/identity.h"

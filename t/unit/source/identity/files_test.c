@@ -235,20 +235,20 @@ static void
 a_mounted_secret_that_is_turned_is_told(void **state)
 {
     (void) state;
-    assert_int_equal(mkdir(in_top("v1"), 0755), 0);
-    assert_int_equal(mkdir(in_top("v2"), 0755), 0);
-    put_all("v1/", &first, root.pem);
-    put_all("v2/", &second, other_root.pem);
-    assert_int_equal(symlink("v1", in_top("data")), 0);
-    assert_int_equal(symlink("data/cert-chain.pem", in_top("cert-chain.pem")), 0);
-    assert_int_equal(symlink("data/key.pem", in_top("key.pem")), 0);
-    assert_int_equal(symlink("data/root-cert.pem", in_top("root-cert.pem")), 0);
+    assert_int_equal(mkdir(in_top("..v1"), 0755), 0);
+    assert_int_equal(mkdir(in_top("..v2"), 0755), 0);
+    put_all("..v1/", &first, root.pem);
+    put_all("..v2/", &second, other_root.pem);
+    assert_int_equal(symlink("..v1", in_top("..data")), 0);
+    assert_int_equal(symlink("..data/cert-chain.pem", in_top("cert-chain.pem")), 0);
+    assert_int_equal(symlink("..data/key.pem", in_top("key.pem")), 0);
+    assert_int_equal(symlink("..data/root-cert.pem", in_top("root-cert.pem")), 0);
     open_files(false, "");
     cn_identity_files_maker.ask(files);
     turn_until(&made, 1);
 
-    assert_int_equal(symlink("v2", in_top("next")), 0);
-    assert_int_equal(rename(in_top("next"), in_top("data")), 0);
+    assert_int_equal(symlink("..v2", in_top("..data_tmp")), 0);
+    assert_int_equal(rename(in_top("..data_tmp"), in_top("..data")), 0);
     turn_until(&made, 2);
     assert_true(cn_bytes_equal(identity.key_pem, cn_bytes_str(second.key)));
     assert_true(cn_bytes_equal(identity.roots_pem, cn_bytes_str(other_root.pem)));
