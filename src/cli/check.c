@@ -59,6 +59,30 @@ cn_cli_test(const cn_cli_options_t *options)
 }
 
 
+/* What this process would run with, wherever that was said. */
+int
+cn_cli_print_bootstrap(const cn_cli_options_t *options)
+{
+    cn_cli_setup_t  setup;
+    const char     *text;
+
+    if (!cn_cli_setup(options, &setup)) {
+        return 1;
+    }
+
+    cn_cli_print_report(setup.report, stderr);
+    text = cn_bootstrap_print(&setup.bootstrap);
+
+    if (text != NULL) {
+        fputs(text, stdout);
+    }
+
+    cn_cli_setup_end(&setup);
+
+    return text != NULL && fflush(stdout) == 0 ? 0 : 1;
+}
+
+
 int
 cn_cli_print_model(const cn_cli_options_t *options)
 {

@@ -42,8 +42,12 @@ cn_status_t cn_cli_read_model(const cn_cli_options_t *options, cn_cli_setup_t *s
 void cn_cli_print_report(const cn_report_t *report, FILE *to);
 void cn_cli_print_sum(const cn_report_t *report, FILE *to);
 
-/* Without a command (check.c): -t, -T, and the look at everything before a start. */
+/*
+ * Without a command (check.c): -t, -T, `proxy waypoint --print`, and the look at everything before
+ * a start.
+ */
 int cn_cli_test(const cn_cli_options_t *options);
+int cn_cli_print_bootstrap(const cn_cli_options_t *options);
 int cn_cli_print_model(const cn_cli_options_t *options);
 bool cn_cli_may_start(const cn_cli_options_t *options, cn_cli_setup_t *setup);
 

@@ -16,12 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPTIONS_MAX  9                  /* four with their values, and the end */
+#define OPTIONS_MAX  64                 /* the guard's, with their values, and the end */
 
 typedef struct {
     cn_cli_options_t  common;
     bool              test;
     bool              print_model;
+    bool              print_bootstrap;
     bool              help;
     bool              version;
     const char       *signal;
@@ -38,6 +39,7 @@ static const char  usage[] =
     "       cairn call [--as NAME] [--via ADDR] [-H K:V] METHOD URL    one request through HBONE\n"
     "       cairn request GET PATH                         read the admin endpoint\n"
     "       cairn demo                                     Bookinfo on this machine\n"
+    "       cairn [-t] proxy waypoint [--print] [FLAG...]  in Istio's container, for its proxy\n"
     "\n"
     "  -c FILE     the bootstrap file; PREFIX/conf/cairn.yaml if it is there\n"
     "  -p PREFIX   where relative paths of the bootstrap file begin\n"
@@ -126,6 +128,24 @@ take_options(arguments_t *arguments, int argc, char **argv)
 }
 
 
+/* "proxy ROLE ..." behind the options: they are the bootstrap.  False: it does not stand there. */
+static bool
+take_proxy(arguments_t *arguments, int argc, char **argv)
+{
+    if (optind >= argc || strcmp(argv[optind], "proxy") != 0) {
+        return false;
+    }
+
+    arguments->common.bootstrap.proxy = argv + optind + 1;
+
+    for (char **word = argv + optind + 1; *word != NULL; word++) {
+        arguments->print_bootstrap |= strcmp(*word, "--print") == 0;
+    }
+
+    return true;
+}
+
+
 /*
  * Masters get the same options, so that they read the same files; the number of workers is what the
  * guard has slots and sockets for, whatever the file says by then.
@@ -133,10 +153,11 @@ take_options(arguments_t *arguments, int argc, char **argv)
 static int
 run_guard(const cn_cli_options_t *options)
 {
-    char            *given[OPTIONS_MAX] = { NULL };
+    char            *given[OPTIONS_MAX + 1] = { NULL };
     char             workers[16];
     size_t           count = 0;
     cn_cli_setup_t   setup;
+    char *const     *words = options->bootstrap.proxy;
 
     if (!cn_cli_setup(options, &setup)) {
         return 1;
@@ -159,6 +180,20 @@ run_guard(const cn_cli_options_t *options)
             given[count++] = all[i].name;
             given[count++] = (char *) all[i].value;
         }
+    }
+
+    if (words != NULL) {
+        given[count++] = "proxy";
+    }
+
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
+        if (count == OPTIONS_MAX) {
+            fprintf(stderr, "cairn: more than %d words after proxy\n", OPTIONS_MAX - 9);
+            cn_cli_setup_end(&setup);
+            return 2;
+        }
+
+        given[count++] = words[i];
     }
 
     int  code = cn_cli_may_start(options, &setup) ? cn_guard_main(&setup.bootstrap, given) : 1;
@@ -211,8 +246,14 @@ run_process(int argc, char **argv)
 
     if (strcmp(argv[2], "master") == 0) {
         optind = 5;
-        return take_options(&arguments, argc, argv)
-               ? run_master(&arguments.common, (uint32_t) slot, (uint32_t) number) : 2;
+
+        if (!take_options(&arguments, argc, argv)) {
+            return 2;
+        }
+
+        take_proxy(&arguments, argc, argv);
+
+        return run_master(&arguments.common, (uint32_t) slot, (uint32_t) number);
     }
 
     return 2;
@@ -251,6 +292,10 @@ run_mode(const arguments_t *arguments)
 
     if (arguments->test) {
         return cn_cli_test(&arguments->common);
+    }
+
+    if (arguments->print_bootstrap) {
+        return cn_cli_print_bootstrap(&arguments->common);
     }
 
     if (arguments->print_model) {
@@ -306,7 +351,7 @@ main(int argc, char **argv)
         return 2;
     }
 
-    if (optind < argc) {
+    if (optind < argc && !take_proxy(&arguments, argc, argv)) {
         return run_command(&arguments.common, argc - optind, argv + optind);
     }
 

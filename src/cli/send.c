@@ -41,7 +41,12 @@ read_pid(const char *path)
 {
     char      line[32];
     uint64_t  pid;
-    FILE     *file = fopen(path, "re");
+    FILE     *file = path != NULL ? fopen(path, "re") : NULL;
+
+    if (path == NULL) {
+        fprintf(stderr, "cairn: no pid file is written (pid: off)\n");
+        return 0;
+    }
 
     if (file == NULL) {
         fprintf(stderr, "cairn: %s: %s\n", path, strerror(errno));

@@ -3,6 +3,7 @@
 /* setup - the bootstrap file and the waypoint's configuration, as every command reads them. */
 
 #include "cli/cli.h"
+#include "server/entrypoint.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,8 +23,10 @@ cn_cli_setup(const cn_cli_options_t *options, cn_cli_setup_t *setup)
         return false;
     }
 
-    cn_status_t  status = cn_bootstrap_read(&options->bootstrap, setup->pool, setup->report,
-        &setup->bootstrap);
+    cn_status_t  status = options->bootstrap.proxy != NULL
+        ? cn_entrypoint_read_here(&options->bootstrap, setup->pool, setup->report,
+                                  &setup->bootstrap)
+        : cn_bootstrap_read(&options->bootstrap, setup->pool, setup->report, &setup->bootstrap);
 
     if (status != CN_OK) {
         cn_cli_print_report(setup->report, stderr);
@@ -62,6 +65,10 @@ cn_cli_read_model(const cn_cli_options_t *options, cn_cli_setup_t *setup, cn_ist
 
     *state = NULL;
     *model = NULL;
+
+    if (options->xds == NULL && cn_bootstrap_check_built(bootstrap, setup->report) != CN_OK) {
+        return CN_ERR_UNSUPPORTED;
+    }
 
     if (config.directory == NULL) {
         cn_report_add(setup->report, CN_REPORT_ERROR, NULL, NULL, "source",

@@ -5,7 +5,7 @@
  * is an error with its place; nothing is guessed.
  */
 
-#include "server/bootstrap.h"
+#include "server/bootstrap_internal.h"
 
 #include "model/module_config.h"
 #include "source/istio/yaml.h"
@@ -20,65 +20,6 @@
 
 #define FILE_MAX      (1024 * 1024)     /* octets */
 #define WORKERS_MAX   64
-
-typedef struct {
-    cn_bootstrap_t  *out;
-    cn_report_t     *report;
-    cn_pool_t       *pool;
-} reader_t;
-
-
-static void
-wrong(reader_t *reader, const cn_doc_t *node, const char *field, const char *expected)
-{
-    cn_report_add(reader->report, CN_REPORT_ERROR, node, "", field, "expected %s", expected);
-}
-
-
-/* A path of the file: relative to the prefix. */
-static const char *
-resolve(reader_t *reader, const char *path)
-{
-    if (path[0] == '/' || strcmp(reader->out->prefix, ".") == 0) {
-        return path;
-    }
-
-    return cn_pool_printf(reader->pool, "%s/%s", reader->out->prefix, path);
-}
-
-
-static void
-read_string(reader_t *reader, cn_doc_t *parent, const char *key, const char *field,
-    const char **value)
-{
-    cn_doc_t    *node = cn_doc_get(parent, key);
-    cn_bytes_t   text;
-
-    if (node == NULL) {
-        return;
-    }
-
-    if (cn_doc_string(node, &text) != CN_OK || text.len == 0) {
-        wrong(reader, node, field, "a string");
-        return;
-    }
-
-    *value = cn_pool_str(reader->pool, text);
-}
-
-
-static void
-read_path(reader_t *reader, cn_doc_t *parent, const char *key, const char *field,
-    const char **value)
-{
-    const char  *text = NULL;
-
-    read_string(reader, parent, key, field, &text);
-
-    if (text != NULL) {
-        *value = resolve(reader, text);
-    }
-}
 
 
 /* "stdout", "stderr" and "off" are no files. */
@@ -280,12 +221,17 @@ read_identity(reader_t *reader, cn_doc_t *root)
     cn_doc_t        *identity = cn_doc_get(root, "identity");
     cn_doc_t        *files = cn_doc_get(identity, "files");
     cn_doc_t        *development = cn_doc_get(identity, "development");
+    cn_doc_t        *istio_ca = cn_doc_get(identity, "istio_ca");
     cn_doc_t        *aliases = cn_doc_get(identity, "trust_domain_aliases");
     cn_bootstrap_t  *out = reader->out;
 
-    if (files != NULL && development != NULL) {
-        wrong(reader, identity, "identity", "either files or development");
+    if ((files != NULL) + (development != NULL) + (istio_ca != NULL) > 1) {
+        wrong(reader, identity, "identity", "one of files, development and istio_ca");
         return;
+    }
+
+    if (istio_ca != NULL) {
+        cn_bootstrap_read_ca(reader, istio_ca);
     }
 
     if (files != NULL) {
@@ -315,37 +261,17 @@ read_identity(reader_t *reader, cn_doc_t *root)
 
 
 static void
-read_duration(reader_t *reader, cn_doc_t *root, const char *key, uint64_t *ms)
-{
-    cn_doc_t    *node = cn_doc_get(root, key);
-    cn_bytes_t   text;
-    uint64_t     us;
-
-    if (node == NULL) {
-        return;
-    }
-
-    if (cn_doc_string(node, &text) != CN_OK || cn_bytes_to_duration_us(text, &us) != CN_OK) {
-        wrong(reader, node, key, "a duration, for instance \"45s\"");
-        return;
-    }
-
-    *ms = us / 1000;
-}
-
-
-static void
 read_drain(reader_t *reader, cn_doc_t *root)
 {
     cn_bootstrap_t  *out = reader->out;
     uint64_t         least;
 
-    read_duration(reader, root, "drain_time", &out->drain_ms);
-    read_duration(reader, root, "drain_minimum_time", &out->drain_minimum_ms);
+    read_duration(reader, root, "drain_time", "drain_time", &out->drain_ms);
+    read_duration(reader, root, "drain_minimum_time", "drain_minimum_time", &out->drain_minimum_ms);
     out->drain_deadline_ms = out->drain_ms > out->drain_minimum_ms ? out->drain_ms
                                                                    : out->drain_minimum_ms;
     least = out->drain_deadline_ms;
-    read_duration(reader, root, "drain_deadline", &out->drain_deadline_ms);
+    read_duration(reader, root, "drain_deadline", "drain_deadline", &out->drain_deadline_ms);
 
     if (out->drain_deadline_ms < least) {
         wrong(reader, cn_doc_get(root, "drain_deadline"), "drain_deadline",
@@ -415,18 +341,24 @@ read_log(reader_t *reader, cn_doc_t *root)
 static void
 read_source(reader_t *reader, cn_doc_t *root)
 {
-    cn_doc_t  *source = cn_doc_get(root, "source");
-    cn_doc_t  *watch = cn_doc_get(source, "watch");
+    cn_doc_t        *source = cn_doc_get(root, "source");
+    cn_doc_t        *watch = cn_doc_get(source, "watch");
+    cn_doc_t        *istiod = cn_doc_get(source, "istiod");
+    cn_bootstrap_t  *out = reader->out;
 
-    read_path(reader, source, "files", "source.files", &reader->out->source_files);
+    read_path(reader, source, "files", "source.files", &out->source_files);
 
-    if (cn_doc_get(source, "istiod") != NULL) {
-        wrong(reader, cn_doc_get(source, "istiod"), "source.istiod",
-              "source.files (istiod is not there yet)");
+    if (watch != NULL && cn_doc_bool(watch, &out->source_watch) != CN_OK) {
+        wrong(reader, watch, "source.watch", "true or false");
     }
 
-    if (watch != NULL && cn_doc_bool(watch, &reader->out->source_watch) != CN_OK) {
-        wrong(reader, watch, "source.watch", "true or false");
+    if (istiod != NULL && out->source_files != NULL) {
+        wrong(reader, source, "source", "either files or istiod");
+        return;
+    }
+
+    if (istiod != NULL) {
+        cn_bootstrap_read_istiod(reader, istiod);
     }
 }
 
@@ -438,6 +370,32 @@ read_http_10(reader_t *reader, cn_doc_t *root)
 
     if (node != NULL && cn_doc_bool(node, &reader->out->http_10) != CN_OK) {
         wrong(reader, node, "http_10", "true or false");
+    }
+}
+
+
+/* "off": no file. */
+static void
+read_pid(reader_t *reader, cn_doc_t *root)
+{
+    cn_doc_t  *node = cn_doc_get(root, "pid");
+
+    if (node != NULL && cn_bytes_equal(node->text, CN_BYTES("off"))) {
+        reader->out->pid_path = NULL;
+        return;
+    }
+
+    read_path(reader, root, "pid", "pid", &reader->out->pid_path);
+}
+
+
+static void
+read_term(reader_t *reader, cn_doc_t *root)
+{
+    cn_doc_t  *node = cn_doc_get(root, "term_waits_for_idle");
+
+    if (node != NULL && cn_doc_bool(node, &reader->out->term_waits_for_idle) != CN_OK) {
+        wrong(reader, node, "term_waits_for_idle", "true or false");
     }
 }
 
@@ -456,10 +414,12 @@ read_root(reader_t *reader, cn_doc_t *root)
     root->used = true;
     read_workers(reader, root);
     read_log(reader, root);
-    read_path(reader, root, "pid", "pid", &out->pid_path);
+    read_pid(reader, root);
     read_drain(reader, root);
+    read_term(reader, root);
     read_string(reader, root, "waypoint", "waypoint", &out->waypoint);
     read_source(reader, root);
+    read_path(reader, root, "policies", "policies", &out->policies);
     read_identity(reader, root);
     read_listen(reader, root);
     read_http_10(reader, root);
@@ -506,8 +466,8 @@ add_default(cn_array_t *addresses, const char *text)
 }
 
 
-static void
-set_defaults(reader_t *reader)
+void
+cn_bootstrap_set_defaults(reader_t *reader)
 {
     cn_bootstrap_t  *out = reader->out;
 
@@ -521,6 +481,9 @@ set_defaults(reader_t *reader)
     out->drain_deadline_ms = out->drain_ms;
     out->trust_domain = "cluster.local";
     out->ca_directory = resolve(reader, "ca");
+    out->istiod.server = cn_bootstrap_default_server(reader->pool);
+    out->istiod.delta = true;
+    out->ca = cn_bootstrap_default_ca(reader->pool);
     out->trust_aliases = CN_ARRAY_INIT(reader->pool, cn_bytes_t);
     out->hbone = CN_ARRAY_INIT(reader->pool, cn_address_t);
     out->plaintext = CN_ARRAY_INIT(reader->pool, cn_plain_listener_t);
@@ -535,8 +498,8 @@ set_defaults(reader_t *reader)
 }
 
 
-static cn_status_t
-read_file(reader_t *reader, const char *path, cn_bytes_t *text)
+cn_status_t
+cn_bootstrap_read_file(cn_pool_t *pool, cn_report_t *report, const char *path, cn_bytes_t *text)
 {
     int          fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat  info;
@@ -544,8 +507,7 @@ read_file(reader_t *reader, const char *path, cn_bytes_t *text)
     ssize_t      len;
 
     if (fd < 0 || fstat(fd, &info) < 0) {
-        cn_report_add(reader->report, CN_REPORT_ERROR, NULL, "", "", "%s: %s", path,
-                      strerror(errno));
+        cn_report_add(report, CN_REPORT_ERROR, NULL, "", "", "%s: %s", path, strerror(errno));
 
         if (fd >= 0) {
             close(fd);
@@ -554,13 +516,12 @@ read_file(reader_t *reader, const char *path, cn_bytes_t *text)
         return CN_ERR_IO;
     }
 
-    octets = info.st_size > FILE_MAX ? NULL : cn_pool_octets(reader->pool,
-                                                            (size_t) info.st_size + 1);
+    octets = info.st_size > FILE_MAX ? NULL : cn_pool_octets(pool, (size_t) info.st_size + 1);
     len = octets == NULL ? -1 : read(fd, octets, (size_t) info.st_size);
     close(fd);
 
     if (len < 0) {
-        cn_report_add(reader->report, CN_REPORT_ERROR, NULL, "", "",
+        cn_report_add(report, CN_REPORT_ERROR, NULL, "", "",
                       "%s: cannot be read, or larger than 1 MiB", path);
         return CN_ERR_IO;
     }
@@ -576,7 +537,7 @@ read_documents(reader_t *reader, const char *path)
 {
     cn_array_t   documents = CN_ARRAY_INIT(reader->pool, cn_doc_t *);
     cn_bytes_t   text;
-    cn_status_t  status = read_file(reader, path, &text);
+    cn_status_t  status = cn_bootstrap_read_file(reader->pool, reader->report, path, &text);
 
     if (status != CN_OK) {
         return status;
@@ -612,7 +573,7 @@ cn_bootstrap_read(const cn_bootstrap_options_t *options, cn_pool_t *pool, cn_rep
         .pool = pool,
         .prefix = options->prefix != NULL ? options->prefix : ".",
     };
-    set_defaults(&reader);
+    cn_bootstrap_set_defaults(&reader);
 
     if (path == NULL && options->resources == NULL) {
         path = resolve(&reader, "conf/cairn.yaml");
@@ -628,6 +589,12 @@ cn_bootstrap_read(const cn_bootstrap_options_t *options, cn_pool_t *pool, cn_rep
         if (status != CN_OK) {
             return status;
         }
+    }
+
+    if (options->resources != NULL && bootstrap->istiod.server.address != NULL) {
+        cn_report_add(report, CN_REPORT_ERROR, NULL, "", "source",
+                      "expected either istiod or the directory that -r names");
+        return CN_ERR_SYNTAX;
     }
 
     if (options->resources != NULL) {

@@ -5,7 +5,8 @@
  * guard_children.c.
  *
  * Signals: HUP reload, USR1 reopen logs, QUIT drain and exit when idle, TERM drain for the drain
- * time, INT exit now, RTMIN drain and stay, USR2 upgrade (guard_upgrade.c).
+ * time (or what QUIT does, if the bootstrap says so), INT exit now, RTMIN drain and stay, USR2
+ * upgrade (guard_upgrade.c).
  *
  *   serving --RTMIN--> draining --TERM, and the drain time over--------------> last words --> end
  *                               --QUIT, and idle past the minimum, or late-->
@@ -225,7 +226,11 @@ on_signal(void *owner, int number)
         return;
 
     case SIGTERM:
-        guard->exit_in_time = true;
+        if (guard->bootstrap->term_waits_for_idle) {
+            guard->exit_when_idle = true;
+        } else {
+            guard->exit_in_time = true;
+        }
         start_drain(guard);
         return;
 
@@ -271,8 +276,14 @@ write_pid(const cn_bootstrap_t *bootstrap)
 {
     char     digits[32];
     int      len = snprintf(digits, sizeof(digits), "%d\n", (int) getpid());
-    int      fd = open(bootstrap->pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int      fd;
     ssize_t  written;
+
+    if (bootstrap->pid_path == NULL) {
+        return true;
+    }
+
+    fd = open(bootstrap->pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
     if (fd < 0) {
         cn_log(CN_LOG_ERROR, "guard", "write pid: path=%s reason=\"%s\"", bootstrap->pid_path,
@@ -363,7 +374,11 @@ cn_guard_main(const cn_bootstrap_t *bootstrap, char *const *options)
     cn_guard_set_start(guard.current);
     cn_timer_set(guard.loop, &guard.supervise, 20);
     cn_loop_run(guard.loop, NULL, NULL);
-    unlink(bootstrap->pid_path);
+
+    if (bootstrap->pid_path != NULL) {
+        unlink(bootstrap->pid_path);
+    }
+
     cn_log(CN_LOG_INFO, "guard", "ended");
 
     return guard.exit_code;

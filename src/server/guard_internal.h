@@ -22,7 +22,7 @@
 #define CN_GUARD_LISTENERS_MAX  256     /* sockets: addresses times workers */
 #define CN_GUARD_LAST_WORDS_MS  300     /* from the final GOAWAY to the end */
 #define CN_GUARD_MASTER         UINT32_MAX
-#define CN_GUARD_ARGUMENTS_MAX  32      /* of a master's command line */
+#define CN_GUARD_ARGUMENTS_MAX  80      /* of a master's command line; cli/main.c gives fewer */
 
 typedef struct cn_guard_s cn_guard_t;
 typedef struct cn_set_s cn_set_t;
