@@ -40,18 +40,32 @@ text(cn_block_builder_t *builder, const char *str)
 }
 
 
-static uint16_t
-module_named(const char *name)
+/* Adds the filters that this build has; the router, which every build has, is the last. */
+static cn_rel_array_t
+put_filters(cn_block_builder_t *builder)
 {
-    for (uint16_t i = 0; cn_modules[i] != NULL; i++) {
-        if (strcmp(cn_modules[i]->name, name) == 0) {
-            return i;
+    static const char *const  names[] = { "headers", "access_log", "metrics", "router" };
+    uint16_t                  modules[CN_COUNT_OF(names)];
+    cn_rel_array_t            filters;
+    cn_table_filter_t        *filter;
+    uint32_t                  count = 0;
+
+    for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
+        for (uint16_t j = 0; cn_modules[j] != NULL; j++) {
+            if (strcmp(cn_modules[j]->name, names[i]) == 0) {
+                modules[count++] = j;
+            }
         }
     }
 
-    fail_msg("no module %s", name);
+    filters = cn_block_add_array(builder, count, sizeof(cn_table_filter_t), 8);
+    filter = cn_block_builder_at(builder, filters.at);
 
-    return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        filter[i].module = modules[i];
+    }
+
+    return filters;
 }
 
 
@@ -105,18 +119,12 @@ put_service(rig_t *rig)
     cn_rel_bytes_t           prefix = text(builder, "/up");
     cn_rel_bytes_t           body = text(builder, "hello");
     cn_rel_array_t           filters, routes, chains, destinations, scan;
-    cn_table_filter_t       *filter;
     cn_table_route_t        *route;
     cn_table_chain_t        *chain;
     cn_table_destination_t  *destination;
     cn_table_service_t      *service;
 
-    filters = cn_block_add_array(builder, 4, sizeof(cn_table_filter_t), 8);
-    filter = cn_block_builder_at(builder, filters.at);
-    filter[0].module = module_named("headers");
-    filter[1].module = module_named("access_log");
-    filter[2].module = module_named("metrics");
-    filter[3].module = module_named("router");
+    filters = put_filters(builder);
 
     destinations = cn_block_add_array(builder, 1, sizeof(cn_table_destination_t), 8);
     destination = cn_block_builder_at(builder, destinations.at);
