@@ -97,7 +97,9 @@ read_value_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char 
 
         if (!cn_read_is_mapping(read, node, path)
             || !cn_read_need_string(read, node, "name", path, &name)
-            || !cn_read_need_string(read, node, "value", path, &value.value))
+            || !cn_read_need_string(read, node, "value", path, &value.value)
+            || (headers && !cn_rule_check_name(read, cn_doc_get(node, "name"),
+                                               cn_read_path(read, "%s.name", path), name)))
         {
             continue;
         }

@@ -111,6 +111,45 @@ cn_rule_lower(cn_read_t *read, cn_bytes_t bytes)
 }
 
 
+/* RFC 9110 5.6.2. */
+static bool
+is_token(cn_bytes_t name)
+{
+    static const char  others[] = "!#$%&'*+-.^_`|~";
+
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t  octet = cn_lower(name.ptr[i]);
+
+        if ((octet < 'a' || octet > 'z') && (octet < '0' || octet > '9')
+            && (octet == '\0' || strchr(others, octet) == NULL))
+        {
+            return false;
+        }
+    }
+
+    return name.len > 0;
+}
+
+
+bool
+cn_rule_check_name(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t name)
+{
+    cn_bytes_t  bare = name.len > 0 && name.ptr[0] == ':' ? cn_bytes_from(name, 1) : name;
+
+    if (cn_bytes_starts_with(name, CN_BYTES("@request.auth."))) {
+        cn_read_error(read, node, field, "a match of a token's claims is not implemented");
+        return false;
+    }
+
+    if (!is_token(bare)) {
+        cn_read_error(read, node, field, "is no name of a header");
+        return false;
+    }
+
+    return true;
+}
+
+
 void
 cn_rule_add_match(cn_read_t *read, cn_array_t *matches, cn_bytes_t name, bool lower,
     const cn_string_match_t *value)

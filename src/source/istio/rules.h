@@ -20,6 +20,9 @@ void cn_rule_add(cn_read_t *read, cn_array_t *array, const void *item);
 void cn_rule_set_serve(cn_read_t *read, cn_rule_set_t *set, cn_kube_service_t *service,
     uint16_t port);
 
+/* Whether a header may have this name, a pseudo header's included; if not, reported. */
+bool cn_rule_check_name(cn_read_t *read, const cn_doc_t *node, const char *field, cn_bytes_t name);
+
 /* A header or query match; the name in lower case when it is a header's. */
 void cn_rule_add_match(cn_read_t *read, cn_array_t *matches, cn_bytes_t name, bool lower,
     const cn_string_match_t *value);

@@ -119,7 +119,9 @@ read_named_matches(cn_read_t *read, cn_doc_t *item, const char *key, const char 
             continue;
         }
 
-        if (!read_string_match(read, node, path, true, &value)) {
+        if (!read_string_match(read, node, path, true, &value)
+            || (headers && !cn_rule_check_name(read, node, path, node->key)))
+        {
             continue;
         }
 
