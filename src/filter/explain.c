@@ -10,6 +10,7 @@
 
 #include "filter/chain.h"
 #include "http/normalize.h"
+#include "http/wire.h"
 #include "route/action.h"
 
 #include <stdarg.h>
@@ -131,15 +132,21 @@ static cn_status_t
 make_head(walk_t *walk, const cn_explain_request_t *request)
 {
     cn_message_t  *head = &walk->head;
+    cn_status_t    status = CN_OK;
 
     cn_message_init(head, walk->explain->pool);
     head->method = request->method;
-    head->scheme = CN_BYTES("http");
     head->authority = request->authority;
     head->path = request->path;
     head->version = CN_HTTP_11;
 
-    return request->headers.count > 0 ? cn_headers_copy(&head->headers, &request->headers) : CN_OK;
+    if (request->headers.count > 0) {
+        status = cn_headers_copy(&head->headers, &request->headers);
+    }
+
+    head->scheme = cn_http_forwarded_scheme(&head->headers, CN_BYTES("http"));
+
+    return status;
 }
 
 

@@ -286,6 +286,32 @@ cn_http_name_valid(cn_bytes_t name)
 
 
 cn_bytes_t
+cn_http_forwarded_scheme(const cn_headers_t *headers, cn_bytes_t connection)
+{
+    const cn_header_t  *found = NULL;
+
+    for (uint32_t i = 0; i < headers->count; i++) {
+        if (headers->items[i].id != CN_HEADER_X_FORWARDED_PROTO) {
+            continue;
+        }
+
+        if (found != NULL) {
+            return connection;          /* several are a list, which is no scheme */
+        }
+
+        found = &headers->items[i];
+    }
+
+    if (found != NULL && cn_bytes_equal_nocase(found->value, CN_BYTES("https"))) {
+        return CN_BYTES("https");
+    }
+
+    return found != NULL && cn_bytes_equal_nocase(found->value, CN_BYTES("http"))
+           ? CN_BYTES("http") : connection;
+}
+
+
+cn_bytes_t
 cn_http_date(void)
 {
     static char      text[29];

@@ -54,6 +54,12 @@ bool cn_http_path_valid(cn_bytes_t path);
 bool cn_http_value_valid(cn_bytes_t value);
 bool cn_http_name_valid(cn_bytes_t name);
 
+/*
+ * The scheme of a request of HTTP/1 whose target does not say it: x-forwarded-proto's, if there is
+ * one that is "http" or "https" in any case, else the connection's (Envoy 1.40 does so).  Static.
+ */
+cn_bytes_t cn_http_forwarded_scheme(const cn_headers_t *headers, cn_bytes_t connection);
+
 /* The Date of now, made once a second; valid until the next call. */
 cn_bytes_t cn_http_date(void);
 

@@ -121,19 +121,12 @@ cn_route_host_rewrite(const cn_block_t *block, const cn_table_route_t *route,
 }
 
 
-/* The scheme that the client used, as whoever stands in front of us says. */
+/* The scheme that the client used; one that is none never leaves in a location. */
 static cn_bytes_t
 client_scheme(const cn_message_t *head)
 {
-    const cn_header_t  *header = cn_headers_find_id(&head->headers, CN_HEADER_X_FORWARDED_PROTO);
-
-    if (header != NULL && (cn_bytes_equal_nocase(header->value, CN_BYTES("https"))
-                           || cn_bytes_equal_nocase(header->value, CN_BYTES("http"))))
-    {
-        return header->value;
-    }
-
-    return CN_BYTES("http");
+    return cn_bytes_equal_nocase(head->scheme, CN_BYTES("https")) ? CN_BYTES("https")
+                                                                  : CN_BYTES("http");
 }
 
 

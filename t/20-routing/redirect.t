@@ -107,6 +107,9 @@ x-forwarded-proto: https
 as sleep to reviews GET /host
 x-forwarded-proto: https
 ~~~
+as sleep to reviews GET /host HTTP/2
+x-forwarded-proto: https
+~~~
 as sleep to reviews HEAD /host
 ~~~
 as sleep to reviews POST /host
@@ -124,6 +127,9 @@ location: https://svc.example:80/scheme
 ~~~
 301
 location: https://new.example.com/host
+~~~
+301
+location: http://new.example.com/host
 ~~~
 301
 location: http://new.example.com/host

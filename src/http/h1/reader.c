@@ -384,7 +384,7 @@ drop_connection(h1_reader_t *reader)
 }
 
 
-/* "http://host/path" (RFC 9112 3.2.2): the target's authority wins over Host. */
+/* "http://host/path" (RFC 9112 3.2.2): the target's scheme and authority win over all else. */
 static int
 absolute_target(h1_reader_t *reader, cn_bytes_t target)
 {
@@ -406,6 +406,8 @@ absolute_target(h1_reader_t *reader, cn_bytes_t target)
         return fail(reader, 400, "http.invalid_authority");
     }
 
+    message->scheme = cn_bytes_equal_nocase(scheme, CN_BYTES("https")) ? CN_BYTES("https")
+                                                                       : CN_BYTES("http");
     message->authority = cn_bytes(rest.ptr, end);
     message->path = cn_bytes_from(rest, end);
 
@@ -483,7 +485,7 @@ finish_target(h1_reader_t *reader)
     int            rc;
 
     message->method = cn_bytes_str(llhttp_method_name((llhttp_method_t) reader->parser.method));
-    message->scheme = cn_bytes_str(reader->scheme);
+    message->scheme = cn_http_forwarded_scheme(&message->headers, cn_bytes_str(reader->scheme));
 
     if (reader->host_count > 1) {
         return fail(reader, codec_error.status, codec_error.detail);
