@@ -17,7 +17,7 @@ use POSIX ();
 my $python = $ENV{TEST_GRPC_PYTHON} or plan skip_all => 'make test-grpc runs this';
 my $peer = "$FindBin::Bin/peer.py";
 my $address = pod_address();
-my $seconds = $ENV{TEST_GRPC_SECONDS} // 4;
+my $calls = $ENV{TEST_GRPC_CALLS} // 10_000;
 
 sub python {
     my ($out, @arguments) = @_;
@@ -115,7 +115,7 @@ my $relay = spawn_child(sub { local $SIG{CHLD} = 'IGNORE'; relay($listener) });
 client('through a tunnel', \&until_over, waypoint_address() . ":$port", 'peer:9000');
 
 my $reloads = 0;
-client("over reloads", sub {
+client("$calls calls over reloads", sub {
     my ($over) = @_;
 
     while (!$over->()) {
@@ -131,9 +131,12 @@ spec:
   - route: [{destination: {host: peer}}]
 Y
     }
-}, $plain, 'peer:9000', $seconds);
-note "$reloads reloads";
-cmp_ok $reloads, '>', 3, 'there were reloads';
+}, $plain, 'peer:9000', $calls);
+
+my ($generation) = slurp($mesh->daemon->log_path('error')) =~ /.*reload done: generation=(\d+)/s;
+note "$reloads reloads, the last generation is $generation";
+cmp_ok $reloads, '>=', 50, 'there were reloads';
+cmp_ok $generation, '>=', 50, 'which changed something';
 
 kill_child($relay);
 kill_child($server);

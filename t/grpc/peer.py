@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """gRPC as its own library speaks it, both ends: peer.py server ADDRESS, or peer.py client ADDRESS
-AUTHORITY [SECONDS of calls without end].  Messages are bytes as they are.  The client writes TAP."""
+AUTHORITY [CALLS].  Messages are bytes as they are.  The client writes TAP."""
 
 import concurrent.futures
 import sys
@@ -133,30 +133,69 @@ def check(channel, tap):
     tap.ok(all(future.result(timeout=20) == b"0.2" for future in futures), "200 calls at a time")
 
 
-def ask_on(channel, seconds, tap):
-    """Streams both ways, one after another, on four threads, until the time is over."""
-    until = time.monotonic() + seconds
-    calls = broken = 0
+def ask_on(channel, calls, tap):
+    """So many calls, streams both ways of three messages in turn, on eight threads, beside eight
+    streams that live as long as all of them."""
     lock = threading.Lock()
+    left = calls
+    over = threading.Event()
+    counts = {"calls": 0, "broken": 0, "messages": 0, "cut": 0}
+
+    def count(key, by=1):
+        with lock:
+            counts[key] += by
 
     def run():
-        nonlocal calls, broken
-        while time.monotonic() < until:
+        nonlocal left
+        while True:
+            with lock:
+                if left == 0:
+                    return
+                left -= 1
             try:
-                good = ping_pong(channel, 20) == 20
+                good = ping_pong(channel, 3) == 3
             except grpc.RpcError as error:
                 print(f"# {error.code()} {error.details()}", flush=True)
                 good = False
-            with lock:
-                calls += 1
-                broken += not good
+            count("calls")
+            count("broken", not good)
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
+    def live():
+        turn = threading.Semaphore(1)
+
+        def questions():
+            i = 0
+            while not over.is_set():
+                turn.acquire()
+                yield b"%d" % i
+                i += 1
+
+        got = 0
+        try:
+            for answer in channel.stream_stream("/test.Peer/Echoing")(questions()):
+                if answer != b"%d" % got:
+                    break
+                got += 1
+                time.sleep(0.01)
+                turn.release()
+            count("cut", not over.is_set())
+        except grpc.RpcError as error:
+            print(f"# {error.code()} {error.details()}", flush=True)
+            count("cut")
+        count("messages", got)
+
+    lives = [threading.Thread(target=live) for _ in range(8)]
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in lives + threads:
         thread.start()
     for thread in threads:
         thread.join()
-    tap.ok(broken == 0, f"{calls} streams, {broken} broken")
+    over.set()
+    for thread in lives:
+        thread.join()
+    tap.ok(counts["broken"] == 0, f"{counts['calls']} calls, {counts['broken']} broken")
+    tap.ok(counts["calls"] == calls, "all of them were made")
+    tap.ok(counts["cut"] == 0, f"8 streams of {counts['messages']} messages, {counts['cut']} cut")
 
 
 def main():
@@ -169,7 +208,7 @@ def main():
                ("grpc.max_receive_message_length", 16 * MIB)]
     with grpc.insecure_channel(sys.argv[2], options=options) as channel:
         if len(sys.argv) > 4:
-            ask_on(channel, float(sys.argv[4]), tap)
+            ask_on(channel, int(sys.argv[4]), tap)
         else:
             check(channel, tap)
     return tap.end()
