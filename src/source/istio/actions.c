@@ -293,6 +293,7 @@ read_body(cn_read_t *read, cn_doc_t *node, const char *field, cn_bytes_t *body)
         } else if (!decode_base64(read, bytes, body)) {
             cn_read_error(read, cn_doc_get(node, "bytes"),
                           cn_read_path(read, "%s.bytes", field), "is not base64");
+            return;
         }
     }
 

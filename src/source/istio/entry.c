@@ -276,6 +276,24 @@ read_strings(cn_read_t *read, cn_doc_t *parent, const char *key, cn_array_t *str
 }
 
 
+/* Letters, digits, '-', '_' and dots, as long as a name may be (RFC 1035 2.3.4). */
+static bool
+is_host(cn_bytes_t host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        uint8_t  octet = cn_lower(host.ptr[i]);
+
+        if ((octet < 'a' || octet > 'z') && (octet < '0' || octet > '9') && octet != '-'
+            && octet != '_' && octet != '.')
+        {
+            return false;
+        }
+    }
+
+    return host.len > 0 && host.len <= 253;
+}
+
+
 static void
 read_hosts(const cn_istio_t *istio, cn_read_t *read, cn_doc_t *spec, cn_array_t *hosts)
 {
@@ -292,7 +310,11 @@ read_hosts(const cn_istio_t *istio, cn_read_t *read, cn_doc_t *spec, cn_array_t 
             cn_read_error(read, node, "spec.hosts", "%.*s: a wildcard is not implemented",
                           CN_BYTES_ARG(*host));
 
-        } else if (host->len == 0 || cn_map_get(istio->services, *host) != NULL) {
+        } else if (!is_host(*host)) {
+            cn_read_error(read, node, "spec.hosts", "\"%.*s\" is no host name",
+                          CN_BYTES_ARG(*host));
+
+        } else if (cn_map_get(istio->services, *host) != NULL) {
             cn_read_error(read, node, "spec.hosts", "there is already a service %.*s",
                           CN_BYTES_ARG(*host));
         }
