@@ -14,7 +14,7 @@ use IO::Socket::SSL::Utils qw(CERT_create KEY_create_ec PEM_cert2string PEM_key2
 
 use Test::Cairn::Util qw(test_dir spew);
 
-our @EXPORT_OK = qw(root_file identity_files spiffe_id);
+our @EXPORT_OK = qw(root_file root_key_file identity_files spiffe_id);
 
 my (%ROOT, %LEAF);
 my $SERIAL = 1000;
@@ -55,6 +55,15 @@ sub root_file {
     my ($name) = @_;
 
     return root_of($name // 'mesh')->{file};
+}
+
+# The file with its key, for another authority that signs by the same root.
+sub root_key_file {
+    my ($name) = @_;
+
+    my $root = root_of($name // 'mesh');
+    return $root->{key_file} //= spew(test_dir() . '/root-' . ($name // 'mesh') . '.key',
+        PEM_key2string($root->{key}));
 }
 
 # identity_files(NAME, root => NAME, expired => 1, uris => [...]): a certificate for the identity;
