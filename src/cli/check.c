@@ -21,15 +21,18 @@ read_certificates(cn_cli_setup_t *setup)
 }
 
 
-/* What stays of a reading when only the report counts. */
+/* What stays of a reading when only the report counts; what istiod will say is not known yet. */
 static cn_status_t
 read_and_drop(const cn_cli_options_t *options, cn_cli_setup_t *setup)
 {
-    cn_istio_state_t  *state;
-    cn_model_t        *model;
-    cn_status_t        status = cn_cli_read_model(options, setup, &state, &model);
+    bool               told = options->xds == NULL
+        && setup->bootstrap.istiod.server.address != NULL;
+    cn_istio_state_t  *state = NULL;
+    cn_model_t        *model = NULL;
+    cn_status_t        status = told ? cn_bootstrap_check_built(&setup->bootstrap, setup->report)
+        : cn_cli_read_model(options, setup, &state, &model);
 
-    if (status == CN_OK) {
+    if (model != NULL) {
         cn_model_destroy(model);
     }
 

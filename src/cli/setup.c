@@ -72,7 +72,9 @@ cn_cli_read_model(const cn_cli_options_t *options, cn_cli_setup_t *setup, cn_ist
 
     if (config.directory == NULL) {
         cn_report_add(setup->report, CN_REPORT_ERROR, NULL, NULL, "source",
-            "no directory of resources: name one in the bootstrap file or with -r");
+            bootstrap->istiod.server.address != NULL
+            ? "istiod says the configuration, to a cairn that runs (cairn show config)"
+            : "no directory of resources: name one in the bootstrap file or with -r");
         return CN_ERR_NOT_FOUND;
     }
 

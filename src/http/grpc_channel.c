@@ -214,6 +214,11 @@ cn_grpc_channel_resolved(cn_grpc_channel_t *channel, const cn_address_t *address
 
     cn_timer_cancel(&channel->timer);
 
+    if (channel->config.tls_later && channel->config.tls == NULL) {
+        count = 0;
+        why = why != NULL ? why : "the server's roots are not known";
+    }
+
     if (count == 0) {
         (void) snprintf(channel->why, sizeof(channel->why), "%s",
                         why != NULL ? why : "there is no address");

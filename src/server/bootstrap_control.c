@@ -274,10 +274,6 @@ cn_bootstrap_check_built(const cn_bootstrap_t *bootstrap, cn_report_t *report)
         const char  *text;
         bool         asked;
     } missing[] = {
-        { "source.istiod", "not connected yet in this build",
-          bootstrap->istiod.server.address != NULL },
-        { "identity.istio_ca", "not connected yet in this build",
-          bootstrap->identity == CN_IDENTITY_ISTIO_CA },
         { "identity", "a SPIFFE socket is not implemented yet",
           bootstrap->identity == CN_IDENTITY_SOCKET },
         { "policies", "not implemented yet", bootstrap->policies != NULL },

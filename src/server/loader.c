@@ -31,6 +31,7 @@ struct cn_loader_s {
     cn_ids_t                  *ids;
     cn_publisher_t            *publisher;
     cn_istio_state_t          *state;
+    cn_xds_state_t            *xds;             /* NULL: files are read */
     cn_timer_t                 step;
     bool                       again;
     uint64_t                   started_us;
@@ -170,10 +171,10 @@ keep_next(cn_loader_t *loader)
 
 
 static void
-fail(cn_loader_t *loader)
+fail(cn_loader_t *loader, const char *why)
 {
     drop_next(loader);
-    loader->events->on_failed(loader->owner);
+    loader->events->on_failed(loader->owner, why);
 }
 
 
@@ -185,7 +186,7 @@ commit(cn_loader_t *loader)
 
     if (status != CN_OK && status != CN_AGAIN) {
         cn_log(CN_LOG_ERROR, "config", "publish: status=%s", cn_status_name(status));
-        fail(loader);
+        fail(loader, "it cannot be published");
         finish(loader);
         return;
     }
@@ -225,7 +226,7 @@ compile_slice(cn_loader_t *loader)
     }
 
     log_report(loader);
-    fail(loader);
+    fail(loader, "it cannot be compiled");
     finish(loader);
 }
 
@@ -303,6 +304,11 @@ read_model(cn_loader_t *loader)
         .modules = cn_module_configs,
     };
 
+    if (loader->xds != NULL) {
+        status = cn_xds_build(loader->xds, &config, loader->next_report, &loader->next_model);
+        return status == CN_OK ? add_pins(loader) : status;
+    }
+
     if (config.directory == NULL) {
         cn_report_add(loader->next_report, CN_REPORT_ERROR, NULL, "", "source.files",
                       "expected a directory of resources (source.files, or -r)");
@@ -324,11 +330,35 @@ read_work(void *arg)
 }
 
 
+/*
+ * There is nothing to publish yet: of a push in several parts the last has not come, so that there
+ * may be clusters and no service.
+ */
+static bool
+is_incomplete(const cn_loader_t *loader)
+{
+    return loader->xds != NULL
+           && (loader->read_status == CN_OK || loader->read_status == CN_ERR_NOT_FOUND)
+           && loader->events->may_publish != NULL && !loader->events->may_publish(loader->owner);
+}
+
+
 /* The model is read, or cannot be. */
 static void
 reading_over(cn_loader_t *loader)
 {
     log_report(loader);
+
+    if (loader->events->on_read != NULL) {
+        loader->events->on_read(loader->owner);
+    }
+
+    if (is_incomplete(loader)) {
+        drop_next(loader);
+        loader->events->on_unchanged(loader->owner);
+        finish(loader);
+        return;
+    }
 
     if (loader->read_status == CN_OK) {
         loader->compilation = cn_compile_start(loader->next_model, loader->ids, loader->slab,
@@ -336,7 +366,8 @@ reading_over(cn_loader_t *loader)
     }
 
     if (loader->compilation == NULL) {
-        fail(loader);
+        fail(loader, loader->read_status == CN_ERR_NOT_FOUND ? "it has no service"
+             : "it cannot be read");
         finish(loader);
         return;
     }
@@ -383,14 +414,14 @@ cn_loader_start(cn_loader_t *loader)
 
     if (loader->next_report == NULL || !start_fiber(loader, read_work, reading_over)) {
         cn_log(CN_LOG_ERROR, "config", "read: out of memory");
-        fail(loader);
+        fail(loader, "out of memory");
     }
 }
 
 
 cn_loader_t *
 cn_loader_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap, cn_slab_t *slab,
-    const cn_loader_events_t *events, void *owner)
+    cn_xds_state_t *xds, const cn_loader_events_t *events, void *owner)
 {
     cn_loader_t  *loader = cn_alloc_zero(sizeof(cn_loader_t));
 
@@ -401,6 +432,7 @@ cn_loader_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap, cn_slab_t *sl
     loader->loop = loop;
     loader->bootstrap = bootstrap;
     loader->slab = slab;
+    loader->xds = xds;
     loader->events = events;
     loader->owner = owner;
     loader->step.run = slice;

@@ -20,13 +20,23 @@ typedef struct {
     void  (*on_published)(void *owner, const cn_publication_t *publication);
     /* The configuration says what it said before: nothing to send. */
     void  (*on_unchanged)(void *owner);
-    /* There is no model to be had; the last publication stands. */
-    void  (*on_failed)(void *owner);
+    /* There is no model to be had; the last publication stands.  why: a literal. */
+    void  (*on_failed)(void *owner, const char *why);
+    /* A reading is over, to whatever end: its source may change again.  May be NULL. */
+    void  (*on_read)(void *owner);
+    /*
+     * Whether a model may be published: a first one waits until its source has said all that it
+     * needs.  If not, on_unchanged follows.  NULL: always.
+     */
+    bool  (*may_publish)(void *owner);
 } cn_loader_events_t;
 
-/* All arguments outlive the loader.  NULL: memory. */
+/*
+ * xds: the state to be read; NULL: it reads the directory that the bootstrap file names.  All
+ * arguments outlive the loader.  NULL: memory.
+ */
 cn_loader_t *cn_loader_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap, cn_slab_t *slab,
-    const cn_loader_events_t *events, void *owner) CN_MUST_USE;
+    cn_xds_state_t *xds, const cn_loader_events_t *events, void *owner) CN_MUST_USE;
 
 /* Reads and publishes anew. */
 void cn_loader_start(cn_loader_t *loader);

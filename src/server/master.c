@@ -17,6 +17,7 @@
 #include "event/signal.h"
 #include "filter/module.h"
 #include "server/certificates.h"
+#include "server/discovery.h"
 #include "server/loader.h"
 #include "server/log_files.h"
 #include "server/message.h"
@@ -67,6 +68,8 @@ struct master_s {
     peer_t                 keeper;                  /* the guard, as a receiver of snapshots */
     socket_t               sockets[SOCKETS_MAX];
     size_t                 socket_count;
+    cn_dns_t              *dns;                     /* NULL: nothing is looked up */
+    cn_discovery_t        *discovery;               /* NULL: files are the source */
     cn_loader_t           *loader;
     cn_changes_t          *changes;
     cn_tables_t           *tables;
@@ -152,13 +155,17 @@ adopt_step(cn_task_t *task)
 
 
 static void
-tell_reload(master_t *master, const char *outcome, uint64_t generation)
+tell_reload(master_t *master, const char *outcome, uint64_t generation, const char *failure)
 {
     cn_log_write_each(CN_LOG_INFO, "master", "reload %s: generation=%llu ms=%llu", outcome,
                       (unsigned long long) generation,
                       (unsigned long long) (cn_clock_ms() - master->reload_ms));
     master->reload_told = true;
     cn_timer_cancel(&master->adoption);
+
+    if (master->discovery != NULL) {
+        cn_discovery_settled(master->discovery, failure);
+    }
 }
 
 
@@ -203,27 +210,56 @@ unchanged(void *owner)
 {
     master_t  *master = owner;
 
-    tell_reload(master, "unchanged", atomic_load(cn_slab_generation(master->slab)));
+    tell_reload(master, "unchanged", atomic_load(cn_slab_generation(master->slab)), NULL);
 }
 
 
-/* A master that has published nothing tells the guard, which knows what an earlier one has. */
+/*
+ * A master that has published nothing tells the guard, which knows what an earlier one has.  istiod
+ * may still come to say what can be used.
+ */
 static void
-load_failed(void *owner)
+load_failed(void *owner, const char *why)
 {
     master_t  *master = owner;
 
-    if (cn_loader_publication(master->loader) == NULL
+    if (cn_loader_publication(master->loader) == NULL && master->discovery == NULL
         && cn_channel_send(master->guard, CN_MSG_FAILED, CN_BYTES_NONE, NULL, 0) != CN_OK)
     {
         cn_log(CN_LOG_ERROR, "master", "tell failure: the guard does not listen");
     }
 
-    tell_reload(master, "failed", atomic_load(cn_slab_generation(master->slab)));
+    tell_reload(master, "failed", atomic_load(cn_slab_generation(master->slab)), why);
 }
 
 
-static const cn_loader_events_t  loader_events = { published, unchanged, load_failed };
+static void
+source_read(void *owner)
+{
+    master_t  *master = owner;
+
+    if (master->discovery != NULL) {
+        cn_discovery_read(master->discovery);
+    }
+}
+
+
+static bool
+may_publish(void *owner)
+{
+    const master_t  *master = owner;
+
+    return master->discovery == NULL || cn_discovery_is_complete(master->discovery);
+}
+
+
+static const cn_loader_events_t  loader_events = {
+    .on_published = published,
+    .on_unchanged = unchanged,
+    .on_failed = load_failed,
+    .on_read = source_read,
+    .may_publish = may_publish,
+};
 
 
 static void
@@ -242,7 +278,7 @@ adoption_late(cn_timer_t *timer)
         }
     }
 
-    tell_reload(master, "done", atomic_load(cn_slab_generation(master->slab)));
+    tell_reload(master, "done", atomic_load(cn_slab_generation(master->slab)), NULL);
 }
 
 
@@ -306,7 +342,7 @@ worker_message(void *owner, cn_channel_message_t *message)
     peer->adopted = adopted.generation;
 
     if (!master->reload_told && all_adopted(master, generation)) {
-        tell_reload(master, "done", generation);
+        tell_reload(master, "done", generation, NULL);
     }
 }
 
@@ -416,6 +452,14 @@ take_listener(master_t *master, cn_channel_message_t *message)
 
 
 static void
+load(master_t *master)
+{
+    master->reload_ms = cn_clock_ms();
+    cn_loader_start(master->loader);
+}
+
+
+static void
 reload(master_t *master)
 {
     if (master->hold != CN_HOLD_NO) {
@@ -423,9 +467,7 @@ reload(master_t *master)
         return;
     }
 
-    master->reload_ms = cn_clock_ms();
-    cn_loader_start(master->loader);
-
+    load(master);
     cn_own_identity_reload(master->identity);
     refresh_certificates(master);
 }
@@ -442,9 +484,26 @@ source_changed(void *owner)
     }
 
     cn_log(CN_LOG_INFO, "master", "reload: changed=%s", master->bootstrap->source_files);
-    master->reload_ms = cn_clock_ms();
-    cn_loader_start(master->loader);
+    load(master);
 }
+
+
+/* istiod has said something new. */
+static void
+state_changed(void *owner)
+{
+    master_t  *master = owner;
+
+    if (master->hold != CN_HOLD_NO) {
+        master->reload_wanted = true;
+        return;
+    }
+
+    load(master);
+}
+
+
+static const cn_discovery_events_t  discovery_events = { state_changed };
 
 
 /* Without the watch a reload still comes by HUP. */
@@ -484,6 +543,10 @@ hold(master_t *master, const cn_channel_message_t *message)
 
     if (master->hold == CN_HOLD_RETIRED) {
         cn_own_identity_stop(master->identity);
+
+        if (master->discovery != NULL) {
+            cn_discovery_stop(master->discovery);
+        }
 
         for (size_t i = 0; i < master->socket_count; i++) {
             cn_watch_remove(master->loop, &master->sockets[i].watch);
@@ -618,6 +681,31 @@ housekeep(cn_timer_t *timer)
 }
 
 
+/* What is needed where istiod is the source or the CA.  False: memory. */
+static bool
+open_control(master_t *master)
+{
+    const cn_bootstrap_t  *bootstrap = master->bootstrap;
+    bool                   source = bootstrap->istiod.server.address != NULL;
+
+    if (source || bootstrap->identity == CN_IDENTITY_ISTIO_CA) {
+        master->dns = cn_dns_create(master->loop, &cn_dns_defaults);
+
+        if (master->dns == NULL) {
+            cn_log(CN_LOG_ERROR, "master", "start DNS: out of memory, or a broken resolv.conf");
+            return false;
+        }
+    }
+
+    if (source) {
+        master->discovery = cn_discovery_create(master->loop, master->dns, bootstrap,
+                                                &discovery_events, master);
+    }
+
+    return !source || master->discovery != NULL;
+}
+
+
 static bool
 open_master(master_t *master, uint32_t number)
 {
@@ -650,7 +738,14 @@ open_master(master_t *master, uint32_t number)
 
     master->signals = cn_signals_open(master->loop, numbers, on_signal, master);
     master->tables = cn_tables_create(cn_table_verify);
+
+    if (!open_control(master)) {
+        return false;
+    }
+
     master->loader = cn_loader_create(master->loop, master->bootstrap, master->slab,
+                                      master->discovery == NULL ? NULL
+                                      : cn_discovery_state(master->discovery),
                                       &loader_events, master);
     master->view = (cn_admin_view_t) {
         .owner = master,
@@ -690,7 +785,8 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
     }
 
     master.certificates = cn_certificates_create(bootstrap);
-    master.identity = cn_own_identity_create(master.loop, bootstrap, &identity_events, &master);
+    master.identity = cn_own_identity_create(master.loop, master.dns, bootstrap, &identity_events,
+                                             &master);
 
     if (master.certificates == NULL || master.identity == NULL) {
         return 1;
@@ -703,13 +799,20 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
     }
 
     watch_source(&master);              /* before the reading: nothing is missed between */
-    master.reload_ms = cn_clock_ms();
-    cn_loader_start(master.loader);
+
+    if (master.discovery != NULL) {
+        cn_discovery_start(master.discovery);
+    } else {
+        load(&master);
+    }
+
     cn_own_identity_start(master.identity);
     refresh_certificates(&master);
     cn_timer_set(master.loop, &master.housekeeping, HOUSEKEEPING_MS);
     cn_loop_run(master.loop, NULL, NULL);
     cn_own_identity_destroy(master.identity);
+    cn_discovery_destroy(master.discovery);
+    cn_dns_destroy(master.dns);
     cn_certificates_destroy(master.certificates);
     cn_log_files_stop(master.logs);
 

@@ -4,6 +4,10 @@
 
 #include "server/own_identity.h"
 
+#include "server/plane.h"
+#include "source/identity/istio_ca.h"
+#include "source/identity/rotation.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +19,25 @@ struct cn_own_identity_s {
     const cn_own_identity_events_t  *events;
     void                            *owner;
     cn_timer_t                       renew;
-    cn_identity_t                    identity;
+    cn_identity_t                    identity;      /* of files or the development CA */
+
+    /* of Istio's CA: all NULL elsewhere */
+    cn_plane_t                      *plane;
+    cn_istio_ca_t                   *ca;
+    cn_rotation_t                   *rotation;
 };
+
+
+/* NULL: there is none yet. */
+static const cn_identity_t *
+current(const cn_own_identity_t *own)
+{
+    if (own->rotation != NULL) {
+        return cn_rotation_identity(own->rotation);
+    }
+
+    return own->identity.key_pem.len > 0 ? &own->identity : NULL;
+}
 
 
 static const char *
@@ -101,20 +122,23 @@ void
 cn_own_identity_send(const cn_own_identity_t *own, cn_channel_t *channel)
 {
     const cn_bootstrap_t  *bootstrap = own->bootstrap;
+    const cn_identity_t   *identity = current(own);
     cn_bytes_t             domain = cn_bytes_str(bootstrap->trust_domain);
-    cn_msg_identity_t      head = {
-        .chain_len = (uint32_t) own->identity.chain_pem.len,
-        .key_len = (uint32_t) own->identity.key_pem.len,
-        .roots_len = (uint32_t) own->identity.roots_pem.len,
-        .trust_domain_count = 1 + (uint32_t) bootstrap->trust_aliases.count,
-        .trust_domains_len = (uint32_t) domain.len + 1,
-    };
+    cn_msg_identity_t      head;
     size_t                 size;
     uint8_t               *octets, *to;
 
-    if (channel == NULL || own->identity.key_pem.len == 0) {
+    if (channel == NULL || identity == NULL) {
         return;
     }
+
+    head = (cn_msg_identity_t) {
+        .chain_len = (uint32_t) identity->chain_pem.len,
+        .key_len = (uint32_t) identity->key_pem.len,
+        .roots_len = (uint32_t) identity->roots_pem.len,
+        .trust_domain_count = 1 + (uint32_t) bootstrap->trust_aliases.count,
+        .trust_domains_len = (uint32_t) domain.len + 1,
+    };
 
     CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, counted) {
         head.trust_domains_len += (uint32_t) counted->len + 1;
@@ -129,9 +153,9 @@ cn_own_identity_send(const cn_own_identity_t *own, cn_channel_t *channel)
     }
 
     to = put_bytes(octets, cn_bytes(&head, sizeof(head)));
-    to = put_bytes(to, own->identity.chain_pem);
-    to = put_bytes(to, own->identity.key_pem);
-    to = put_bytes(to, own->identity.roots_pem);
+    to = put_bytes(to, identity->chain_pem);
+    to = put_bytes(to, identity->key_pem);
+    to = put_bytes(to, identity->roots_pem);
     to = put_bytes(to, domain) + 1;
 
     CN_ARRAY_EACH(&bootstrap->trust_aliases, const cn_bytes_t, alias) {
@@ -181,18 +205,103 @@ renew(cn_timer_t *timer)
 }
 
 
+/* ---- Istio's CA ---- */
+
+static void
+rotated(void *owner, const cn_identity_t *identity)
+{
+    cn_own_identity_t  *own = owner;
+
+    (void) identity;
+    own->events->on_changed(own->owner);
+}
+
+
+static const cn_rotation_events_t  rotation_events = { .on_identity = rotated };
+
+
+static cn_key_config_t
+key_config(const cn_bootstrap_ca_t *ca)
+{
+    return (cn_key_config_t) {
+        .kind = ca->key == CN_BOOTSTRAP_RSA ? CN_KEY_RSA
+            : ca->key == CN_BOOTSTRAP_ECDSA_P384 ? CN_KEY_P384 : CN_KEY_P256,
+        .rsa_bits = ca->key == CN_BOOTSTRAP_RSA ? ca->rsa_bits : 0,
+    };
+}
+
+
+static cn_istio_ca_t *
+create_ca(cn_own_identity_t *own)
+{
+    const cn_bootstrap_server_t  *server = &own->bootstrap->ca.server;
+    char                          id[1024];
+    cn_grpc_metadata_t           *headers;
+    cn_istio_ca_config_t          config = {
+        .transport = &cn_istio_ca_grpc,
+        .channel = cn_plane_channel(own->plane),
+        .spiffe_id = cn_bytes_str(waypoint_id(own, id, sizeof(id))),
+        .key = key_config(&own->bootstrap->ca),
+        .token_path = server->token,
+        .cluster_id = cn_bytes_str(server->cluster_id),
+        .lifetime_s = own->bootstrap->ca.ttl_ms / 1000,
+    };
+    cn_istio_ca_t                *ca;
+
+    headers = cn_alloc_zero((server->headers.count + 1) * sizeof(cn_grpc_metadata_t));
+
+    if (headers == NULL) {
+        return NULL;
+    }
+
+    CN_ARRAY_EACH(&server->headers, const cn_bootstrap_header_t, header) {
+        headers[config.header_count++] = (cn_grpc_metadata_t) { cn_bytes_str(header->name),
+                                                                cn_bytes_str(header->value) };
+    }
+
+    config.headers = headers;
+    ca = cn_istio_ca_create(own->loop, &config, &cn_rotation_maker_events, own->rotation);
+    cn_free(headers);
+
+    return ca;
+}
+
+
+/* False: memory. */
+static bool
+open_ca(cn_own_identity_t *own, cn_dns_t *dns)
+{
+    cn_rotation_config_t  config = cn_rotation_defaults();
+
+    config.grace_ratio = own->bootstrap->ca.grace_ppm / 1e6;
+    config.grace_jitter = own->bootstrap->ca.grace_jitter_ppm / 1e6;
+    own->plane = cn_plane_open(own->loop, dns, &own->bootstrap->ca.server, "ca");
+    own->rotation = cn_rotation_create(own->loop, &config, &rotation_events, own);
+    own->ca = own->plane != NULL && own->rotation != NULL ? create_ca(own) : NULL;
+
+    return own->ca != NULL;
+}
+
+
 cn_own_identity_t *
-cn_own_identity_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap,
+cn_own_identity_create(cn_loop_t *loop, cn_dns_t *dns, const cn_bootstrap_t *bootstrap,
     const cn_own_identity_events_t *events, void *owner)
 {
     cn_own_identity_t  *own = cn_alloc_zero(sizeof(cn_own_identity_t));
 
-    if (own != NULL) {
-        own->loop = loop;
-        own->bootstrap = bootstrap;
-        own->events = events;
-        own->owner = owner;
-        own->renew.run = renew;
+    if (own == NULL) {
+        return NULL;
+    }
+
+    own->loop = loop;
+    own->bootstrap = bootstrap;
+    own->events = events;
+    own->owner = owner;
+    own->renew.run = renew;
+
+    if (bootstrap->identity == CN_IDENTITY_ISTIO_CA && !open_ca(own, dns)) {
+        cn_own_identity_destroy(own);
+        return NULL;
     }
 
     return own;
@@ -202,7 +311,11 @@ cn_own_identity_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap,
 void
 cn_own_identity_destroy(cn_own_identity_t *own)
 {
-    cn_timer_cancel(&own->renew);
+    if (own == NULL) {
+        return;
+    }
+
+    cn_own_identity_stop(own);
     cn_identity_wipe(&own->identity);
     cn_free(own);
 }
@@ -211,6 +324,11 @@ cn_own_identity_destroy(cn_own_identity_t *own)
 void
 cn_own_identity_start(cn_own_identity_t *own)
 {
+    if (own->rotation != NULL) {
+        cn_rotation_start(own->rotation, &cn_istio_ca_maker, own->ca);
+        return;
+    }
+
     refresh(own);
 
     if (own->bootstrap->identity == CN_IDENTITY_DEVELOPMENT) {
@@ -232,4 +350,10 @@ void
 cn_own_identity_stop(cn_own_identity_t *own)
 {
     cn_timer_cancel(&own->renew);
+    cn_rotation_close(own->rotation);
+    cn_istio_ca_close(own->ca);
+    cn_plane_close(own->plane);
+    own->rotation = NULL;
+    own->ca = NULL;
+    own->plane = NULL;
 }

@@ -9,6 +9,7 @@
 #ifndef CN_SERVER_OWN_IDENTITY_H
 #define CN_SERVER_OWN_IDENTITY_H
 
+#include "dns/dns.h"
 #include "model/model.h"
 #include "server/bootstrap.h"
 #include "server/message.h"
@@ -23,11 +24,12 @@ typedef struct {
     const cn_model_t  *(*model)(void *owner);
 } cn_own_identity_events_t;
 
-/* Nothing is made yet.  The arguments outlive it.  NULL: memory. */
-cn_own_identity_t *cn_own_identity_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap,
-    const cn_own_identity_events_t *events, void *owner) CN_MUST_USE;
+/* Nothing is made yet.  The arguments outlive it; dns finds a CA.  NULL: memory. */
+cn_own_identity_t *cn_own_identity_create(cn_loop_t *loop, cn_dns_t *dns,
+    const cn_bootstrap_t *bootstrap, const cn_own_identity_events_t *events,
+    void *owner) CN_MUST_USE;
 
-/* Wipes it. */
+/* Wipes it.  NULL does nothing. */
 void cn_own_identity_destroy(cn_own_identity_t *own);
 
 /* Makes the first one, and goes on renewing. */

@@ -13,6 +13,7 @@
 #include "source/identity/istio_ca.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "source/identity/bearer.h"
 #include "source/identity/ca_response.h"
 #include "source/identity/identity_internal.h"
 
@@ -23,8 +24,6 @@
 #define PATH           "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 #define LIFETIME_S     86400
 #define DEADLINE_MS    10000
-#define TOKEN_LEN_MAX  ((size_t) 16 * 1024)
-#define BEARER         "Bearer "
 #define OWN_HEADERS    2                /* authorization, clusterid */
 
 struct cn_istio_ca_s {
@@ -145,80 +144,6 @@ static const cn_grpc_call_events_t  call_events = {
 
 /* ---- the request ---- */
 
-static bool
-is_printable(cn_bytes_t text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] <= 0x20 || text.ptr[i] > 0x7e) {
-            return false;
-        }
-    }
-
-    return true;
-}
-
-
-static cn_bytes_t
-trim(cn_bytes_t text)
-{
-    while (text.len > 0 && text.ptr[0] <= 0x20) {
-        text = cn_bytes_from(text, 1);
-    }
-
-    while (text.len > 0 && text.ptr[text.len - 1] <= 0x20) {
-        text.len--;
-    }
-
-    return text;
-}
-
-
-/*
- * "Bearer TOKEN" on the heap, to be freed as a PEM text is; none: there is no token, which is told
- * unless the file is merely not there.
- */
-static cn_bytes_t
-read_bearer(const char *path)
-{
-    cn_bytes_t    file, token;
-    uint8_t      *to;
-    size_t        len;
-    char          error[CN_IDENTITY_ERROR_MAX];
-    cn_status_t   status;
-
-    if (path == NULL) {
-        return CN_BYTES_NONE;
-    }
-
-    status = cn_identity_read_pem(path, false, &file, error);
-
-    if (status != CN_OK) {
-        if (status != CN_ERR_NOT_FOUND) {
-            cn_log(CN_LOG_WARN, "identity", "ask the CA without a token: reason=\"%s\"", error);
-        }
-
-        return CN_BYTES_NONE;
-    }
-
-    token = trim(file);
-    len = sizeof(BEARER) - 1 + token.len;
-    to = token.len == 0 || token.len > TOKEN_LEN_MAX || !is_printable(token) ? NULL : cn_alloc(len);
-
-    if (to == NULL) {
-        cn_log(CN_LOG_WARN, "identity", "ask the CA without a token: reason=\"%s: it holds none\"",
-               path);
-        cn_identity_free_pem(&file);
-        return CN_BYTES_NONE;
-    }
-
-    memcpy(to, BEARER, sizeof(BEARER) - 1);
-    memcpy(to + sizeof(BEARER) - 1, token.ptr, token.len);
-    cn_identity_free_pem(&file);
-
-    return cn_bytes(to, len);
-}
-
-
 static ProtobufCBinaryData
 binary(cn_bytes_t bytes)
 {
@@ -300,9 +225,9 @@ start(cn_istio_ca_t *ca, char error[CN_IDENTITY_ERROR_MAX])
         return CN_ERR_MEMORY;
     }
 
-    bearer = read_bearer(ca->config.token_path);
+    bearer = cn_bearer_read(ca->config.token_path);
     ca->call = start_call(ca, bearer);
-    cn_identity_free_pem(&bearer);
+    cn_bearer_free(&bearer);
     status = ca->call == NULL ? CN_ERR_MEMORY : transport->send(ca->call, request);
     cn_free((void *) (uintptr_t) request.ptr);
 

@@ -78,8 +78,9 @@ sub run_blocks {
 
 # Start and stop.
 
-# new(upstreams =>, services =>, bootstrap => (each YAML text or data), resources => TEXT, identity
-# => 'ns/sa' of the waypoint, args => [...]): all but the processes.
+# new(upstreams =>, services =>, bootstrap => (each YAML text or data; bootstrap also a sub that is
+# given the object), resources => TEXT, identity => 'ns/sa' of the waypoint, args => [...]): all but
+# the processes.
 sub new {
     my ($class, %option) = @_;
 
@@ -98,6 +99,7 @@ sub new {
         args => $option{args},
         bootstrap => sub {
             my ($daemon) = @_;
+            return $bootstrap->($self) if ref $bootstrap eq 'CODE';
             return $bootstrap if ref $bootstrap;
             return data_of($self->{mesh}->expand($bootstrap // '', $daemon));
         },

@@ -32,7 +32,9 @@
 #     address: 127.A.B.2 of this test's network), min_ping_ms (15000; who pings more often gets
 #     GOAWAY too_many_pings)
 #
-# It has: address, plaintext_address (IP:PORT), port(NAME), root_file, token_file, dir, pid.
+# It has: address, plaintext_address (IP:PORT), port(NAME), root_file, token_file, dir, pid; and
+# bootstrap(source => {}, ca => {}): what a cairn's bootstrap file needs to have its configuration
+# and its certificate from here, with these keys of source.istiod and identity.istio_ca besides.
 #
 # Types are short: cds eds lds rds sds ecds workload address authorization; or a message's full
 # name.  All methods take named arguments unless it is shown otherwise, return a hash, and die if
@@ -236,6 +238,29 @@ sub root_file { return "$_[0]{dir}/root-cert.pem" }
 sub token_file { return "$_[0]{dir}/token" }
 
 # What it has written to its output: nothing, if all is well.
+
+sub bootstrap {
+    my ($self, %option) = @_;
+
+    my %server = (
+        address => $self->address, server_name => $SERVER_NAMES[0], root => $self->root_file,
+        token => $self->token_file
+    );
+    my $node = {
+        id => 'waypoint~10.244.1.50~waypoint-6d5f7b8c9-abcde.default~default.svc.cluster.local',
+        cluster => 'waypoint.default',
+        metadata => { NAMESPACE => 'default', SERVICE_ACCOUNT => 'waypoint',
+            CLUSTER_ID => 'Kubernetes', ISTIO_VERSION => '1.31.0' }
+    };
+
+    return {
+        waypoint => 'default/waypoint',
+        source => { files => undef, watch => undef, istiod => { %server, node => $node,
+            %{ $option{source} // {} } } },
+        identity => { files => undef, istio_ca => { %server, %{ $option{ca} // {} } } },
+    };
+}
+
 sub output { return -e $_[0]{log} ? slurp($_[0]{log}) : '' }
 
 

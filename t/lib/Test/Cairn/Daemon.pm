@@ -162,8 +162,10 @@ sub command_line {
     my $dir = $self->{dir};
     my @wrap = $ENV{TEST_CAIRN_USE_VALGRIND} ? qw(valgrind -q --trace-children=yes) : ();
 
-    return (@wrap, binary(), '-c', "$dir/cairn.yaml", '-r', "$dir/resources", '-p', $dir,
-        @{ $self->{args} }, @more);
+    my @resources = exists $self->{bootstrap}{source}{files} ? ('-r', "$dir/resources") : ();
+
+    return (@wrap, binary(), '-c', "$dir/cairn.yaml", @resources, '-p', $dir, @{ $self->{args} },
+        @more);
 }
 
 sub exec_with_output {
