@@ -110,7 +110,9 @@ read_certs(answer_t *answer, cn_bytes_t pem, const char *name)
 
     ERR_clear_error();
 
-    while (good && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+    while (good
+           && (cert = PEM_read_bio_X509(bio, NULL, cn_identity_no_password, NULL)) != NULL)
+    {
         if (answer->count == CN_CA_CERTS_MAX) {
             X509_free(cert);
             good = wrong(answer, "it has too many certificates");

@@ -151,9 +151,8 @@ cn_identity_read_pem(const char *path, bool secret, cn_bytes_t *pem,
 }
 
 
-/* An encrypted key must not ask anybody for its password. */
-static int
-no_password(char *out, int size, int writing, void *arg)
+int
+cn_identity_no_password(char *out, int size, int writing, void *arg)
 {
     (void) out;
     (void) size;
@@ -168,7 +167,8 @@ X509 *
 cn_identity_parse_cert(cn_bytes_t pem)
 {
     BIO   *bio = BIO_new_mem_buf(pem.ptr, (int) pem.len);
-    X509  *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    X509  *cert = bio == NULL ? NULL
+        : PEM_read_bio_X509(bio, NULL, cn_identity_no_password, NULL);
 
     BIO_free(bio);
 
@@ -180,7 +180,8 @@ EVP_PKEY *
 cn_identity_parse_key(cn_bytes_t pem)
 {
     BIO       *bio = BIO_new_mem_buf(pem.ptr, (int) pem.len);
-    EVP_PKEY  *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+    EVP_PKEY  *key = bio == NULL ? NULL
+        : PEM_read_bio_PrivateKey(bio, NULL, cn_identity_no_password, NULL);
 
     BIO_free(bio);
 

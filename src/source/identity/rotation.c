@@ -54,7 +54,7 @@ cn_rotation_defaults(void)
     return (cn_rotation_config_t) {
         .grace_ratio  = 0.5,
         .grace_jitter = 0.01,
-        .attempt_ms   = 10000,
+        .attempt_ms   = 15000,
         .quick_count  = 4,
         .quick_ms     = 100,
         .slow_min_ms  = 1000,

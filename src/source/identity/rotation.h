@@ -32,7 +32,7 @@ typedef struct {
 typedef struct {
     double    grace_ratio;      /* 0.5; it is renewed when this part of its life is left, .. */
     double    grace_jitter;     /* 0.01; .. that much earlier or later */
-    uint64_t  attempt_ms;       /* 10,000; without an answer it has failed */
+    uint64_t  attempt_ms;       /* 15,000; without an answer it has failed: the last resort */
     uint32_t  quick_count;      /* 4; tries behind the first after a transient failure, from .. */
     uint64_t  quick_ms;         /* 100; .. on, doubled each time */
     uint64_t  slow_min_ms;      /* 1,000; then, or after other failures, doubled .. */

@@ -238,7 +238,7 @@ refuses(const char *name, const char *const *elements, const char *key, const ch
 static void
 bad_elements_are_refused(void **state)
 {
-    static char        large[300 * 1024], cut[16384], second_cut[32768];
+    static char        large[300 * 1024], cut[16384], second_cut[32768], locked[16384];
     const char        *many[ANSWER_ELEMENTS_MAX] = { below_root.chain };
     const struct {
         const char    *name;
@@ -250,6 +250,8 @@ bad_elements_are_refused(void **state)
         { "an empty leaf", { "", root.pem }, "element 1 of 2: it is no certificate" },
         { "words", { "certificate", root.pem }, "element 1 of 2: it is no certificate" },
         { "a key", { below_root.key, root.pem }, "element 1 of 2: it is no certificate" },
+        { "an encrypted one", { locked, root.pem },
+          "element 1 of 2: it is no certificate (bad password read)" },
         { "a leaf that is cut off", { cut, root.pem }, "element 1 of 2: it is no certificate" },
         { "an empty root", { below_root.chain, "" }, "element 2 of 2: it is no certificate" },
         { "one is cut off behind a good one", { second_cut, root.pem },
@@ -267,6 +269,9 @@ bad_elements_are_refused(void **state)
     (void) state;
     memset(large, 'x', sizeof(large) - 1);
     snprintf(cut, sizeof(cut), "%.*s", (int) strlen(below_root.chain) / 2, below_root.chain);
+    snprintf(locked, sizeof(locked), "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n"
+             "DEK-Info: AES-128-CBC,000102030405060708090A0B0C0D0E0F\n\n%s",
+             strchr(below_root.chain, '\n') + 1);
     snprintf(second_cut, sizeof(second_cut), "%s%s", below_root.chain, cut);
 
     for (size_t i = 0; i < CN_COUNT_OF(cases); i++) {
