@@ -346,7 +346,8 @@ lingering_ends_after_a_second(void **state)
     write_all(recorder.stream, bytes, BIG);
     recorder_close(&recorder, CN_CLOSE_DRAIN);
     WAIT_FOR(loop, open_descriptors() == before - 1);
-    assert_in_range(cn_clock_us_now() - start_us, 900000, 3000000);
+    /* the timer is set by the time of the last turn, which may be a while ago on a busy machine */
+    assert_in_range(cn_clock_us_now() - start_us, 500000, 3000000);
     (void) close(fd);
     recorder_clear(loop, &recorder);
     free(bytes);
