@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * xds_fuzz - any octets as a push: {length of cds(2), length of eds(2), cds, eds, lds}.  There is a
- * model or there is none, and what there is prints.
+ * xds_fuzz - any octets as a push: {lengths of cds, eds and workloads (2 each), cds, eds, workloads,
+ * lds}.  There is a model or there is none, and what there is prints.
  */
 
 #include "source/source.h"
@@ -12,22 +12,45 @@
 #include <unistd.h>
 
 #define SIZE_MOST  (256u * 1024)
+#define LENGTHS    6u
 
+static const char *const  files[] = { "cds.pb", "eds.pb", "workload.delta.pb", "lds.pb" };
+
+static char  directory[] = "/tmp/cairn-fuzz-XXXXXX";
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
-static const char *
-directory(void)
+static void
+path_of(const char *name, char path[128])
 {
-    static char  path[] = "/tmp/cairn-fuzz-XXXXXX";
-    static bool  made;
+    snprintf(path, 128, "%s/%s", directory, name);
+}
 
-    if (!made) {
-        CN_BUG_ON(mkdtemp(path) == NULL);
-        made = true;
+
+static void
+clean_up(void)
+{
+    char  path[128];
+
+    for (size_t i = 0; i < CN_COUNT_OF(files); i++) {
+        path_of(files[i], path);
+        (void) unlink(path);
     }
 
-    return path;
+    (void) rmdir(directory);
+}
+
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void) argc;
+    (void) argv;
+    CN_BUG_ON(mkdtemp(directory) == NULL || atexit(clean_up) != 0);
+
+    return 0;
 }
 
 
@@ -37,7 +60,7 @@ put(const char *name, const uint8_t *data, size_t size)
     char   path[128];
     FILE  *file;
 
-    snprintf(path, sizeof(path), "%s/%s", directory(), name);
+    path_of(name, path);
     file = fopen(path, "wb");
     CN_BUG_ON(file == NULL);
     CN_BUG_ON(size > 0 && fwrite(data, 1, size, file) != size);
@@ -45,12 +68,21 @@ put(const char *name, const uint8_t *data, size_t size)
 }
 
 
-static size_t
-take_length(const uint8_t *at, size_t most)
+/* Writes all files; the last has what the lengths leave. */
+static void
+put_push(const uint8_t *data, size_t size)
 {
-    size_t  len = (size_t) at[0] << 8 | at[1];
+    const uint8_t  *at = data + LENGTHS;
+    size_t          left = size - LENGTHS;
 
-    return len < most ? len : most;
+    for (size_t i = 0; i < CN_COUNT_OF(files); i++) {
+        size_t  len = i < LENGTHS / 2 ? (size_t) data[2 * i] << 8 | data[2 * i + 1] : left;
+
+        len = len < left ? len : left;
+        put(files[i], at, len);
+        at += len;
+        left -= len;
+    }
 }
 
 
@@ -60,21 +92,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cn_pool_t           *pool;
     cn_model_t          *model = NULL;
     cn_source_config_t   config = {
-        .directory = directory(), .waypoint = "default/waypoint",
+        .directory = directory, .waypoint = "default/waypoint",
         .trust_domain = CN_BYTES("cluster.local"), .modules = cn_module_configs,
     };
-    size_t               cds, eds;
 
-    if (size < 4 || size > SIZE_MOST) {
+    if (size < LENGTHS || size > SIZE_MOST) {
         return 0;
     }
 
-    cds = take_length(data, size - 4);
-    eds = take_length(data + 2, size - 4 - cds);
-    put("cds.pb", data + 4, cds);
-    put("eds.pb", data + 4 + cds, eds);
-    put("lds.pb", data + 4 + cds + eds, size - 4 - cds - eds);
-
+    put_push(data, size);
     pool = cn_pool_create(4096, NULL);
 
     if (pool != NULL
