@@ -192,7 +192,6 @@ HEALTH = {"unknown": 0, "healthy": 1, "unhealthy": 2, "draining": 3, "timeout": 
 class Snapshot:
     def __init__(self):
         self.types = {}
-        self.addresses = AddressMap()
 
     def items(self, url):
         return self.types.get(url, {})

@@ -20,7 +20,8 @@
 #     addresses     { '10.244.1.4' => '127.x.y.z', '10.244.1.4:9080' => '127.x.y.z:8080' }: in the
 #                   recording's endpoints, IP matchers, listeners, workloads and services each
 #                   address, or address and port, is another.  Conditions of policies stay as they
-#                   are, and so does what is put or edited later
+#                   are, and so does what is put or edited later.  endpoints() tells which there
+#                   are, so that load() can be told later
 #     root          the harness's root that signs (Test::Cairn::CA, by name): 'mesh', so that the
 #                   harness's pods and the certificates signed here trust each other; '' for a
 #                   root of its own (RSA, as istiod's)
@@ -126,13 +127,14 @@ use warnings;
 use Carp qw(croak);
 use Cwd ();
 use File::Basename ();
-use HTTP::Tiny ();
+use IO::Socket::INET ();
 use JSON::PP ();
+use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 
 use Test::Cairn::CA ();
 use Test::Cairn::Net qw(network);
 use Test::Cairn::Util qw(
-    kill_child process_alive slurp spawn_child test_dir wait_for
+    deadline_in kill_child now process_alive slurp spawn_child test_dir wait_for
 );
 
 my $LIB = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../..');
@@ -205,6 +207,7 @@ sub spawn {
         open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!";
         open STDOUT, '>>', $self->{log} or die "cannot append to $self->{log}: $!";
         open STDERR, '>&', \*STDOUT or die "cannot append to $self->{log}: $!";
+        local $ENV{GRPC_VERBOSITY} = $ENV{GRPC_VERBOSITY} // 'NONE';
         exec { $PYTHON } $PYTHON, '-B', $PROGRAM, $json or die "cannot run $PYTHON: $!";
     });
     my $up = wait_for(sub { -e $ready || !process_alive($self->{pid}) }, 30);
@@ -271,15 +274,13 @@ sub output { return -e $_[0]{log} ? slurp($_[0]{log}) : '' }
 sub command {
     my ($self, $name, $arguments) = @_;
 
-    my $seconds = $arguments->{seconds} // 0;
-    my $response = HTTP::Tiny->new(timeout => 60 + $seconds)->post(
-        "http://127.0.0.1:" . $self->port('control') . '/',
-        { content => $JSON->encode({ %{$arguments}, do => $name }) }
-    );
-    croak "control plane: $name: $response->{status} $response->{content}"
-        if !$response->{success};
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->port('control'))
+        or croak "control plane: $name: $@";
+    my $seconds = deadline_in(60) - now() + ($arguments->{seconds} // 0);
+    setsockopt $socket, SOL_SOCKET, SO_RCVTIMEO, pack 'l!l!', $seconds, 0;
+    print {$socket} $JSON->encode({ %{$arguments}, do => $name }), "\n";
 
-    my $answer = $JSON->decode($response->{content});
+    my $answer = $JSON->decode(<$socket> // croak "control plane: $name: no answer");
     croak "control plane: $answer->{error}" if defined $answer->{error};
 
     $self->{generation} = $answer->{generation} if defined $answer->{generation};
@@ -347,8 +348,7 @@ sub records {
 sub wait_record {
     my ($self, %wanted) = @_;
 
-    my $slow = $ENV{TEST_CAIRN_SLOW} || 1;
-    my $seconds = (delete $wanted{seconds} // 10) * $slow;
+    my $seconds = deadline_in(delete $wanted{seconds} // 10) - now();
     my $found = $self->command('wait',
         { since => $self->{mark}, %wanted, seconds => $seconds })->{records};
     return $found->[-1];
@@ -357,10 +357,9 @@ sub wait_record {
 sub wait_settled {
     my ($self, $types, %option) = @_;
 
-    my $slow = $ENV{TEST_CAIRN_SLOW} || 1;
     return $self->command('wait_settled', {
         types => $types, generation => $option{generation} // $self->{generation},
-        seconds => ($option{seconds} // 10) * $slow
+        seconds => deadline_in($option{seconds} // 10) - now()
     });
 }
 
