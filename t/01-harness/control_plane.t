@@ -362,6 +362,9 @@ subtest 'workloads: versions, and only what has changed' => sub {
     my $rest = hear_and_ack($again);
     is_deeply names_of($rest), [$some], 'what the client has is not sent again';
     is_deeply $rest->{removed}, [$gone], 'what it should not have is';
+    $rest = subscribe($again, 'eds', resource_names_subscribe => [$V1],
+        initial_resource_versions => [{ key => $V2, value => '' }]);
+    is_deeply names_of($rest), [$V1, $V2], 'endpoints that a client has, it watches';
     client('cancel', id => $again);
 };
 
@@ -401,6 +404,8 @@ subtest 'addresses of the recording become others' => sub {
     my $endpoints = $plane->endpoints;
     my ($old) = map { $_->{address} =~ s/:.*//r } @{ $endpoints->{$V1} };
     my ($other) = map { $_->{address} } @{ $endpoints->{$V2} };
+    my ($pod) = grep { $_->{addresses}[0] eq $old } $plane->workloads;
+    is_deeply [@{$pod}{qw(namespace app version)}], [qw(default reviews v1)], 'the pod of one';
     my $vip = (grep { /^10\.96\./ } map { (dig($_, 1, 1))[0] }
         dig($LDS{main_internal}, 32, 2, 4, 2, 2, 1))[0];
     $plane->load(recording => $SPLIT, addresses => {
@@ -534,6 +539,7 @@ subtest 'only who may, gets' => sub {
     };
 
     is $denied->(), 'served', 'with its token';
+    is $denied->(node => {}), 'INVALID_ARGUMENT missing node information', 'without a name';
     is $denied->(metadata => {}), 'UNAUTHENTICATED authentication failure', 'no token';
     is $denied->(metadata => { authorization => 'Bearer x' }),
         'UNAUTHENTICATED authentication failure', 'a bad one';

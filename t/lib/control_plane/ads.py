@@ -77,7 +77,7 @@ class Stream:
         nonce = request.response_nonce
         node = node_of(request)
 
-        if node is not None and self.node is None:
+        if self.node is None:
             self.node = node
             self.check_node(node)
         if watch is None:
@@ -100,6 +100,9 @@ class Stream:
             self.change_watch(watch, request)
 
     def check_node(self, node):
+        if not node or not node.get("id"):
+            self.kill = (grpc.StatusCode.INVALID_ARGUMENT, "missing node information")
+            return
         if not self.secure:
             return
         metadata = node.get("metadata", {})
@@ -280,6 +283,8 @@ class DeltaStream(Stream):
         names = set(request.resource_names_subscribe)
         wildcard = "*" in names or (not names and request.type_url not in m.BY_NAME)
         known = {each.key: each.value for each in request.initial_resource_versions}
+        if not wildcard:
+            names |= set(known)         # what the client has, it watches
         watch = Watch(request.type_url, wildcard, names - {"*"}, known)
         watch.due = bool(wildcard or watch.names)
         return watch

@@ -167,6 +167,10 @@ class Control:
         with self.plane.lock:
             return {"endpoints": self.plane.snapshot.endpoints()}
 
+    def do_workloads(self):
+        with self.plane.lock:
+            return {"workloads": self.plane.snapshot.workloads()}
+
     def do_set_endpoints(self, cluster, endpoints, push=None):
         with self.plane.lock:
             self.plane.snapshot.set_endpoints(cluster, endpoints)

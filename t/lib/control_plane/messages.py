@@ -70,7 +70,7 @@ TcpProxy: cluster 2 string, weighted_clusters 10 TcpWeightedCluster
 
 NetworkAddress: network 1 string, address 2 bytes
 GatewayAddress: address 2 NetworkAddress, hbone_mtls_port 3 uint32
-Workload: name 1 string, namespace 2 string, addresses 3 bytes*, waypoint 8 GatewayAddress, network_gateway 19 GatewayAddress, uid 20 string
+Workload: name 1 string, namespace 2 string, addresses 3 bytes*, service_account 7 string, waypoint 8 GatewayAddress, canonical_name 10 string, canonical_revision 11 string, network_gateway 19 GatewayAddress, uid 20 string
 Service: name 1 string, namespace 2 string, hostname 3 string, addresses 4 NetworkAddress*, waypoint 7 GatewayAddress
 WorkloadAddress: workload 1 Workload, service 2 Service
 """

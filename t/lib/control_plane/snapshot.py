@@ -297,6 +297,18 @@ class Snapshot:
             found[item.name] = self._endpoints_of(m.ClusterLoadAssignment.FromString(item.data))
         return found
 
+    def workloads(self):
+        """[{uid, name, namespace, addresses, service_account, app, version}]"""
+        found = []
+        for item in self.items(m.WORKLOAD).values():
+            each = m.Workload.FromString(item.data)
+            found.append({
+                "uid": item.name, "name": each.name, "namespace": each.namespace,
+                "addresses": [str(ipaddress.ip_address(one)) for one in each.addresses],
+                "service_account": each.service_account or "default",
+                "app": each.canonical_name, "version": each.canonical_revision})
+        return sorted(found, key=lambda each: each["uid"])
+
     @staticmethod
     def _endpoints_of(assignment):
         health = {number: name for name, number in HEALTH.items()}

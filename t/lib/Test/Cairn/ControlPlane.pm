@@ -20,8 +20,8 @@
 #     addresses     { '10.244.1.4' => '127.x.y.z', '10.244.1.4:9080' => '127.x.y.z:8080' }: in the
 #                   recording's endpoints, IP matchers, listeners, workloads and services each
 #                   address, or address and port, is another.  Conditions of policies stay as they
-#                   are, and so does what is put or edited later.  endpoints() tells which there
-#                   are, so that load() can be told later
+#                   are, and so does what is put or edited later.  endpoints() and workloads()
+#                   tell which there are, so that load() can be told later
 #     root          the harness's root that signs (Test::Cairn::CA, by name): 'mesh', so that the
 #                   harness's pods and the certificates signed here trust each other; '' for a
 #                   root of its own (RSA, as istiod's)
@@ -53,6 +53,8 @@
 #     set_endpoints(cluster =>, endpoints => ['IP:PORT' or { address =>, hbone => 1, health =>
 #         'healthy', weight => 1, priority => 0, workload => 'pod;ns;app;version;cluster' }])
 #     endpoints()                        { CLUSTER => [{ address, hbone, health, weight, priority }] }
+#     workloads()                        a list: { uid, name, namespace, addresses, service_account, app,
+#                                        version }, of which pods the endpoints are
 #     replace(type =>, name =>, old =>, new =>)   text by text of the same length
 #     edit(type =>, name =>, path => ['3:1', 4, 2], set => or append => or delete => 1, hex => 1)
 #                                        a field by its path of field numbers (with the occurrence
@@ -316,6 +318,7 @@ sub names {
 }
 
 sub endpoints { return $_[0]->command('endpoints', {})->{endpoints} }
+sub workloads { return @{ $_[0]->command('workloads', {})->{workloads} } }
 sub streams { return @{ $_[0]->command('streams', {})->{streams} } }
 
 sub tokens {
