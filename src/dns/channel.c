@@ -303,6 +303,23 @@ result_of(int status, unsigned rcode)
 }
 
 
+/*
+ * Whether an address is of family: a server may well send others.  IPv4 within IPv6 would be IPv4
+ * to the rest of the tree, and has no place in an AAAA record.
+ */
+static bool
+is_of_family(const struct ares_addrinfo_node *node, int family)
+{
+    if (node->ai_family != family) {
+        return false;
+    }
+
+    return family == AF_INET
+           || !IN6_IS_ADDR_V4MAPPED(
+                  &((const struct sockaddr_in6 *) (const void *) node->ai_addr)->sin6_addr);
+}
+
+
 /* The least TTL (s) on the way to the addresses; one with its top bit set is 0 (RFC 2181 8). */
 static int
 least_ttl(const struct ares_addrinfo *info, int family)
@@ -314,7 +331,7 @@ least_ttl(const struct ares_addrinfo *info, int family)
     }
 
     for (const struct ares_addrinfo_node *node = info->nodes; node != NULL; node = node->ai_next) {
-        if (node->ai_family == family) {
+        if (is_of_family(node, family)) {
             least = node->ai_ttl < least ? node->ai_ttl : least;
         }
     }
@@ -340,7 +357,7 @@ copy_address(cn_address_t *address, const struct sockaddr *from)
 }
 
 
-/* The answer's addresses of family: a server may well send others. */
+/* The answer's addresses of family. */
 static cn_dns_result_t
 read_addresses(const struct ares_addrinfo *info, int family, cn_dns_record_t **record)
 {
@@ -348,7 +365,7 @@ read_addresses(const struct ares_addrinfo *info, int family, cn_dns_record_t **r
     size_t                            count = 0;
 
     for (node = info->nodes; node != NULL; node = node->ai_next) {
-        count += node->ai_family == family ? 1 : 0;
+        count += is_of_family(node, family) ? 1 : 0;
     }
 
     if (count == 0) {
@@ -366,7 +383,7 @@ read_addresses(const struct ares_addrinfo *info, int family, cn_dns_record_t **r
     count = 0;
 
     for (node = info->nodes; node != NULL && count < (*record)->count; node = node->ai_next) {
-        if (node->ai_family == family) {
+        if (is_of_family(node, family)) {
             copy_address(&(*record)->addresses[count++], node->ai_addr);
         }
     }
