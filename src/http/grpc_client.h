@@ -30,7 +30,8 @@ typedef struct cn_grpc_call_s cn_grpc_call_t;
 typedef struct {
     const char        *authority;       /* of each request: "istiod.istio-system.svc:15012" */
     cn_tls_context_t  *tls;             /* a client's by_name; NULL: plaintext, but */
-    bool               tls_later;       /* it comes by cn_grpc_channel_set_tls(), as late as in on_resolve */
+    /* .. with this it comes by cn_grpc_channel_set_tls(), as late as in on_resolve */
+    bool               tls_later;
     /* SNI, and a name that the certificate must have; NULL: the authority without its port */
     const char        *server_name;
     /* 5,000; of resolving, and then of each address, until the peer's SETTINGS */

@@ -23,7 +23,7 @@ typedef struct {
     void  (*on_changed)(void *owner);
 } cn_discovery_events_t;
 
-/* All outlive it; bootstrap->istiod is there.  NULL: memory, or the node cannot be told (logged). */
+/* All outlive it; bootstrap->istiod is there.  NULL: memory, or a node that cannot be told. */
 cn_discovery_t *cn_discovery_create(cn_loop_t *loop, cn_dns_t *dns,
     const cn_bootstrap_t *bootstrap, const cn_discovery_events_t *events,
     void *owner) CN_MUST_USE;

@@ -347,8 +347,6 @@ is_incomplete(const cn_loader_t *loader)
 static void
 reading_over(cn_loader_t *loader)
 {
-    log_report(loader);
-
     if (loader->events->on_read != NULL) {
         loader->events->on_read(loader->owner);
     }
@@ -359,6 +357,8 @@ reading_over(cn_loader_t *loader)
         finish(loader);
         return;
     }
+
+    log_report(loader);
 
     if (loader->read_status == CN_OK) {
         loader->compilation = cn_compile_start(loader->next_model, loader->ids, loader->slab,

@@ -125,7 +125,9 @@ drain_rings(cn_log_files_t *files)
         cn_ring_stream_t   stream;
         size_t             len, octets = 0;
 
-        while (ring != NULL && octets < most && cn_ring_read(ring, &stream, record, &len) == CN_OK) {
+        while (ring != NULL && octets < most
+               && cn_ring_read(ring, &stream, record, &len) == CN_OK)
+        {
             append(stream == CN_RING_ACCESS_LOG ? &files->access : &files->error, record, len);
             octets += len + 1;
         }

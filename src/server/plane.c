@@ -121,7 +121,8 @@ static const cn_grpc_channel_events_t  channel_events = {
 /* ---- calls ---- */
 
 cn_grpc_call_t *
-cn_plane_call(cn_plane_t *plane, const char *path, const cn_grpc_call_events_t *events, void *owner)
+cn_plane_call(cn_plane_t *plane, const char *path, const cn_grpc_call_events_t *events,
+    void *owner)
 {
     const cn_bootstrap_server_t  *server = plane->server;
     size_t                        count = 0;

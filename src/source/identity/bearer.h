@@ -2,8 +2,8 @@
 
 /* bearer - the token by which a pod proves to istiod which service account it has (RFC 6750). */
 
-#ifndef CN_SOURCE_BEARER_H
-#define CN_SOURCE_BEARER_H
+#ifndef CN_SOURCE_IDENTITY_BEARER_H
+#define CN_SOURCE_IDENTITY_BEARER_H
 
 #include "base/bytes.h"
 

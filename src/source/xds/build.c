@@ -356,6 +356,17 @@ sort_model(cn_model_t *model)
 }
 
 
+/* A waypoint that no service uses is one all the same; one whose services are not known is none. */
+static bool
+is_empty(const cn_xds_t *xds)
+{
+    const cn_xds_resource_t  *resource = cn_xds_find(xds->state, CN_XDS_LISTENERS,
+                                                     CN_BYTES("main_internal"));
+
+    return resource != NULL && resource->is_good;
+}
+
+
 static cn_status_t
 read_all(cn_xds_t *xds)
 {
@@ -391,8 +402,8 @@ read_all(cn_xds_t *xds)
 
     xds->read.resource = NULL;
 
-    if (xds->model->services.count == 0) {
-        cn_read_error(&xds->read, NULL, "Listener", "main_internal has no service");
+    if (xds->model->services.count == 0 && !is_empty(xds)) {
+        cn_read_error(&xds->read, NULL, "Listener", "there is no main_internal with a service");
         return CN_ERR_NOT_FOUND;
     }
 

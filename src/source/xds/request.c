@@ -23,7 +23,8 @@ pack(const ProtobufCMessage *message, cn_pool_t *pool)
     size_t    len = protobuf_c_message_get_packed_size(message);
     uint8_t  *octets = cn_pool_octets(pool, len);
 
-    return octets == NULL ? CN_BYTES_NONE : cn_bytes(octets, protobuf_c_message_pack(message, octets));
+    return octets == NULL ? CN_BYTES_NONE
+        : cn_bytes(octets, protobuf_c_message_pack(message, octets));
 }
 
 

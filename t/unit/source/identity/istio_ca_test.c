@@ -429,7 +429,7 @@ the_token_is_read_anew_for_each_call(void **state)
     put_token("\n");
     ask(&made);
     assert_string_equal(headers, "clusterid: Kubernetes\nx-tenant: blue\n");
-    assert_non_null(strstr(log_text, "ask the CA without a token: reason=\""));
+    assert_non_null(strstr(log_text, "ask without a token: reason=\""));
     put_token("a\nx-injected: b");
     ask(&made);
     assert_string_equal(headers, "clusterid: Kubernetes\nx-tenant: blue\n");
