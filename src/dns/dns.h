@@ -35,7 +35,7 @@ typedef enum {
     CN_DNS_BAD_NAME,            /* not a host name; nobody was asked */
     CN_DNS_REFUSED,             /* the servers refuse to say */
     CN_DNS_SERVER_FAILURE,      /* SERVFAIL and its kin */
-    CN_DNS_BAD_ANSWER,          /* an answer that cannot be read */
+    CN_DNS_BAD_ANSWER,          /* an answer that cannot be read, or is larger than 16 KiB */
     CN_DNS_UNREACHABLE,         /* no server can be reached */
     CN_DNS_TIMEOUT,             /* no answer after all tries */
     CN_DNS_TOO_MANY,            /* pending_max lookups are under way */

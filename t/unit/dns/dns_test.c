@@ -41,6 +41,8 @@ static const dns_entry_t  zone[] = {
     { "silent.test", DNS_AAAA, "fd00::1", 30, DNS_SILENT, 0 },
     { "once.test", DNS_A, "10.0.0.8", 30, DNS_SILENT_ONCE, 0 },
     { "cut.test", DNS_A, "10.0.0.9", 30, DNS_TRUNCATED, 0 },
+    { "hangs.test", DNS_A, "10.0.0.9", 30, DNS_HANGS_UP, 0 },
+    { "mute.test", DNS_A, "10.0.0.9", 30, DNS_SILENT_TCP, 0 },
     { "id.test", DNS_A, "10.0.0.10", 30, DNS_WRONG_ID, 0 },
     { "question.test", DNS_A, "10.0.0.11", 30, DNS_WRONG_QUESTION, 0 },
     { "garbage.test", DNS_A, "10.0.0.12", 30, DNS_GARBAGE, 0 },
@@ -531,9 +533,58 @@ a_truncated_answer_comes_over_tcp(void **state)
 
 
 static void
+a_connection_without_an_answer_ends_too(void **state)
+{
+    (void) state;
+    config.timeout_ms = 100;
+    create();
+    assert_int_equal(ask("hangs.test", CN_DNS_V4_ONLY).result, CN_DNS_UNREACHABLE);
+    assert_int_equal(ask("mute.test", CN_DNS_V4_ONLY).result, CN_DNS_TIMEOUT);
+    assert_true(dns_server_asked_tcp(server) >= 2);
+    assert_int_equal(ask("cut.test", CN_DNS_V4_ONLY).result, CN_DNS_OK);
+}
+
+
+static void
+the_next_server_answers_for_one_that_fails(void **state)
+{
+    static const dns_entry_t  failing[] = {
+        { "a.test", DNS_A, "", 0, DNS_SERVFAIL, 0 },
+        { "both.test", DNS_A, "", 0, DNS_REFUSED, 0 },
+        { "huge.test", DNS_A, "", 0, DNS_SILENT, 0 },
+        { "next.test", DNS_A, "", 0, DNS_HANGS_UP, 0 },
+        { NULL, 0, NULL, 0, DNS_ANSWER, 0 },
+    };
+    static const case_t  cases[] = {
+        { "a.test", CN_DNS_V4_ONLY, CN_DNS_OK, "10.0.0.1:80" },
+        { "both.test", CN_DNS_V4_ONLY, CN_DNS_OK, "10.0.0.2:80 10.0.0.1:80 10.0.0.3:80" },
+        { "huge.test", CN_DNS_V4_ONLY, CN_DNS_OK, "10.0.0.5:80" },
+        { "next.test", CN_DNS_V4_ONLY, CN_DNS_OK, "10.0.0.1:80" },
+        /* a no is an answer */
+        { "alias.test", CN_DNS_V4_ONLY, CN_DNS_NOT_FOUND, "" },
+    };
+    dns_server_t  *first = dns_server_open(loop, failing);
+    got_t          got;
+
+    (void) state;
+    snprintf(servers, sizeof(servers), "127.0.0.1:%u,127.0.0.1:%u", dns_server_port(first),
+             dns_server_port(server));
+    config.timeout_ms = 100;
+    create();
+    check_cases(cases, CN_COUNT_OF(cases));
+
+    /* and when it is gone */
+    dns_server_close(first);
+    got = ask("cut.test", CN_DNS_V4_ONLY);
+    assert_string_equal(got.text, "10.0.0.9:80");
+}
+
+
+static void
 many_addresses_stay_in_order_within_bounds(void **state)
 {
-    got_t  got;
+    FILE   *file;
+    got_t   got;
 
     (void) state;
     got = ask("many.test", CN_DNS_V4_ONLY);
@@ -541,9 +592,21 @@ many_addresses_stay_in_order_within_bounds(void **state)
     assert_memory_equal(got.text, "10.1.0.0:80 10.1.0.1:80 10.1.0.2:80 ", 36);
     assert_int_equal(cn_dns_stats(dns)->cut, 0);
 
-    got = ask("more.test", CN_DNS_V4_ONLY);
+    /* what would take too long to read is not read */
+    assert_int_equal(ask("more.test", CN_DNS_V4_ONLY).result, CN_DNS_BAD_ANSWER);
+    assert_int_equal(ask("a.test", CN_DNS_V4_ONLY).result, CN_DNS_OK);
+
+    file = fopen(hosts, "we");
+    assert_non_null(file);
+
+    for (unsigned i = 0; i < CN_DNS_ADDRESSES_MAX + 10; i++) {
+        fprintf(file, "10.2.%u.%u local.test\n", i / 256, i % 256);
+    }
+
+    assert_int_equal(fclose(file), 0);
+    got = ask("local.test", CN_DNS_V4_ONLY);
     assert_int_equal(got.count, CN_DNS_ADDRESSES_MAX);
-    assert_memory_equal(got.text, "10.1.0.0:80 10.1.0.1:80 10.1.0.2:80 ", 36);
+    assert_memory_equal(got.text, "10.2.0.0:80 10.2.0.1:80 10.2.0.2:80 ", 36);
     assert_int_equal(cn_dns_stats(dns)->cut, 1);
 }
 
@@ -714,6 +777,29 @@ equal_questions_are_asked_once(void **state)
     assert_int_equal(dns_server_asked(server), 2);
     assert_int_equal(cn_dns_stats(dns)->lookups, 2);
     assert_int_equal(cn_dns_stats(dns)->merged, 38);
+}
+
+
+static void
+many_names_are_asked_for_at_once(void **state)
+{
+    static got_t  got[200];
+    char          name[32];
+
+    (void) state;
+
+    for (size_t i = 0; i < CN_COUNT_OF(got); i++) {
+        snprintf(name, sizeof(name), "%s%zu.test", i % 2 == 0 ? "gone" : "lost", i);
+        (void) start(&got[i], name, CN_DNS_V4_ONLY);
+    }
+
+    for (size_t i = 0; i < CN_COUNT_OF(got); i++) {
+        turn_until(&got[i].told, 1);
+        assert_int_equal(got[i].result, CN_DNS_NOT_FOUND);
+    }
+
+    assert_int_equal(cn_dns_stats(dns)->lookups, CN_COUNT_OF(got));
+    assert_int_equal(cn_dns_stats(dns)->failures, CN_COUNT_OF(got));
 }
 
 
@@ -1027,11 +1113,20 @@ a_resolver_may_end_in_the_event_of_a_watch(void **state)
 static void
 servers_that_cannot_be_read_are_refused(void **state)
 {
-    cn_dns_config_t  bad = config;
+    static const char *const  bad[] = { "not an address", "10.0.0.1:port", "10.0.0.1,what" };
+    static const char *const  good[] = { "10.0.0.1", "[fd00::1]:53,10.0.0.1:5353", "fd00::1" };
 
     (void) state;
-    bad.servers = "not an address";
-    assert_null(cn_dns_create(loop, &bad));
+
+    for (size_t i = 0; i < CN_COUNT_OF(bad); i++) {
+        config.servers = bad[i];
+        unit_check(cn_dns_create(loop, &config) == NULL, bad[i]);
+    }
+
+    for (size_t i = 0; i < CN_COUNT_OF(good); i++) {
+        config.servers = good[i];
+        create();
+    }
 }
 
 
@@ -1072,6 +1167,8 @@ main(void)
         CASE(silence_ends_in_a_timeout),
         CASE(nobody_there_is_told),
         CASE(a_truncated_answer_comes_over_tcp),
+        CASE(a_connection_without_an_answer_ends_too),
+        CASE(the_next_server_answers_for_one_that_fails),
         CASE(many_addresses_stay_in_order_within_bounds),
         CASE(hostile_answers_give_nobody_an_address),
         CASE(answers_are_kept_for_their_ttl),
@@ -1080,6 +1177,7 @@ main(void)
         CASE(a_no_is_kept_for_its_own_time),
         CASE(the_least_recently_used_answer_goes),
         CASE(equal_questions_are_asked_once),
+        CASE(many_names_are_asked_for_at_once),
         CASE(lookups_under_way_are_bounded),
         CASE(no_event_follows_a_cancel),
         CASE(a_resolver_ends_with_queries_under_way),

@@ -264,6 +264,14 @@ send_wrong(dns_server_t *server, const question_t *question, const dns_entry_t *
     case DNS_SILENT:
         return false;
 
+    case DNS_HANGS_UP:
+    case DNS_SILENT_TCP:
+        if (tcp && entry->manner == DNS_HANGS_UP) {
+            assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+        }
+
+        return !tcp;
+
     case DNS_SILENT_ONCE:
         return dns_server_asked_for(server, question->name, question->type) > 1;
 
@@ -336,7 +344,10 @@ answer(dns_server_t *server, const question_t *question, int fd, bool tcp,
 
     put_right_answer(server, question, entry);
 
-    if (!tcp && (entry->manner == DNS_TRUNCATED || server->out.len > UDP_MAX)) {
+    if (!tcp
+        && (entry->manner == DNS_TRUNCATED || entry->manner == DNS_HANGS_UP
+            || entry->manner == DNS_SILENT_TCP || server->out.len > UDP_MAX))
+    {
         begin(&server->out, question, 0x0200);
     }
 

@@ -19,6 +19,8 @@ typedef enum {
     DNS_SILENT,
     DNS_SILENT_ONCE,            /* the first question is lost */
     DNS_TRUNCATED,              /* over UDP; whole over TCP */
+    DNS_HANGS_UP,               /* truncated; then the connection is closed instead of an answer */
+    DNS_SILENT_TCP,             /* truncated; then nothing comes over the connection */
     DNS_WRONG_ID,               /* first an answer of 6.6.6.6 under another id, then the right one */
     DNS_WRONG_QUESTION,         /* likewise, with another name as its question */
     DNS_GARBAGE,                /* the right id, then noise */
