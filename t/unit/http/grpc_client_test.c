@@ -352,14 +352,20 @@ static void
 a_deadline_ends_the_call_on_both_sides(void **state)
 {
     grpc_caller_t  caller;
-    uint64_t       began_us = cn_clock_us_now();
+    uint64_t       began_us;
+    const char    *told;
 
     (void) state;
     start(&(cn_grpc_config_t) { .tls = NULL });
-    call_held(&caller, 120);
-    assert_non_null(strstr(server.head, "grpc-timeout: 1"));
+    call_once(&caller, "/t/Echo");
+    began_us = cn_clock_us_now();
+    call_held(&caller, 1000);
+    told = strstr(server.head, "grpc-timeout: ");
+    assert_non_null(told);
+    assert_in_range(atoi(told + 14), 1, 1000);
+    assert_non_null(strstr(told, "m\n"));
     GRPC_WAIT_FOR(loop, caller.over);
-    assert_in_range(cn_clock_us_now() - began_us, 119000, 10000000);
+    assert_in_range(cn_clock_us_now() - began_us, 990000, 10000000);
     assert_int_equal(caller.status, CN_GRPC_DEADLINE_EXCEEDED);
     GRPC_WAIT_FOR(loop, server.resets == 1);
 
@@ -583,7 +589,7 @@ addresses_are_tried_in_turn(void **state)
     silent = silent_listener(&owner.addresses[1]);
     owner.addresses[2] = server.address;
     owner.count = 3;
-    grpc_owner_start(&owner, loop, &(cn_grpc_config_t) { .connect_timeout_ms = 100 });
+    grpc_owner_start(&owner, loop, &(cn_grpc_config_t) { .connect_timeout_ms = 300 });
     call_once(&caller, "/t/Echo");
     assert_int_equal(caller.status, CN_GRPC_OK);
     assert_int_equal(owner.resolves, 1);
@@ -746,12 +752,12 @@ a_connection_without_calls_is_not_pinged(void **state)
 
     (void) state;
     owner.count = 1;
-    grpc_owner_start(&owner, loop, &(cn_grpc_config_t) { .keepalive_ms = 20, .keepalive_timeout_ms = 20 });
+    grpc_owner_start(&owner, loop, &(cn_grpc_config_t) { .keepalive_ms = 100, .keepalive_timeout_ms = 100 });
     grpc_caller_start(&caller, &owner, "/t/Held", 0);
     peer = silent_peer(listener);
     GRPC_WAIT_FOR(loop, owner.connected == 1);
     cn_grpc_call_cancel(caller.call);
-    turn_for(150);
+    turn_for(400);
     assert_int_equal(owner.disconnected, 0);
     assert_int_equal(count_pings(peer), 0);
     (void) close(peer);
