@@ -23,8 +23,8 @@ pack(const ProtobufCMessage *message, cn_pool_t *pool)
     size_t    len = protobuf_c_message_get_packed_size(message);
     uint8_t  *octets = cn_pool_octets(pool, len);
 
-    return octets == NULL ? CN_BYTES_NONE
-        : cn_bytes(octets, protobuf_c_message_pack(message, octets));
+    return octets == NULL
+           ? CN_BYTES_NONE : cn_bytes(octets, protobuf_c_message_pack(message, octets));
 }
 
 
@@ -182,8 +182,6 @@ struct_of(const json_t *json, cn_pool_t *pool, unsigned depth)
     size_t                 count = json_object_size(object);
     Cairn__Struct         *made = cn_pool_alloc(pool, sizeof(*made));
     Cairn__Struct__Field  *fields = cn_pool_alloc(pool, (count + 1) * sizeof(*fields));
-    const char            *key;
-    json_t                *value;
 
     if (made == NULL || fields == NULL) {
         return NULL;
@@ -196,13 +194,13 @@ struct_of(const json_t *json, cn_pool_t *pool, unsigned depth)
         return NULL;
     }
 
-    json_object_foreach(object, key, value) {
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
         Cairn__Struct__Field  *field = &fields[made->n_fields];
 
         *field = (Cairn__Struct__Field) CAIRN__STRUCT__FIELD__INIT;
         field->has_key = 1;
-        field->key = borrow(cn_bytes_str(key));
-        field->value = value_of(value, pool, depth + 1);
+        field->key = borrow(cn_bytes_str(json_object_iter_key(at)));
+        field->value = value_of(json_object_iter_value(at), pool, depth + 1);
 
         if (field->value == NULL) {
             return NULL;

@@ -18,27 +18,12 @@ static const char *const  inputs[] = {
 typedef struct {
     cn_xds_t                     *xds;
     const cn_map_t               *only;
+    const cn_map_t               *taken;    /* addresses that services have; NULL: none counts */
     cn_xds_tree_t                *found;
     Cairn__CidrRange *const      *ranges;
     size_t                        range_count;
     unsigned                      depth;
 } walk_t;
-
-
-/* Whether some service has it: one address leads to one service. */
-static bool
-is_taken(const cn_xds_t *xds, const uint8_t ip[16])
-{
-    CN_ARRAY_EACH(&xds->model->services, const cn_service_t, service) {
-        CN_ARRAY_EACH(&service->addresses, const cn_table_ip_t, address) {
-            if (memcmp(address->ip, ip, 16) == 0) {
-                return true;
-            }
-        }
-    }
-
-    return false;
-}
 
 
 static void
@@ -118,7 +103,7 @@ walk_action(const walk_t *walk, const Cairn__TypedExtension *action)
             return;
         }
 
-        if (walk->only == NULL || !is_taken(xds, ip)) {
+        if (walk->taken == NULL || cn_map_get(walk->taken, cn_bytes(ip, sizeof(ip))) == NULL) {
             add_address(xds, ip, service);
         }
     }
@@ -208,13 +193,39 @@ walk_matcher(walk_t walk, const Cairn__Matcher *matcher)
 }
 
 
+/* One address leads to one service.  NULL: memory. */
+static const cn_map_t *
+list_taken(cn_xds_t *xds)
+{
+    cn_map_t  *taken = cn_map_create_in(xds->pool);
+
+    CN_ARRAY_EACH(&xds->model->services, cn_service_t, service) {
+        CN_ARRAY_EACH(&service->addresses, const cn_table_ip_t, address) {
+            if (taken != NULL
+                && cn_map_set(taken, cn_bytes(address->ip, 16), service) != CN_OK)
+            {
+                taken = NULL;
+            }
+        }
+    }
+
+    return taken;
+}
+
+
 void
 cn_xds_walk_tree(cn_xds_t *xds, const Cairn__Matcher *matcher, const cn_map_t *only,
     cn_xds_tree_t *found)
 {
+    const cn_map_t  *taken = only == NULL ? NULL : list_taken(xds);
+
     *found = (cn_xds_tree_t) { .broken = false };
 
-    if (matcher != NULL) {
-        walk_matcher((walk_t) { .xds = xds, .only = only, .found = found }, matcher);
+    if (only != NULL && taken == NULL) {
+        cn_read_no_memory(&xds->read);
+
+    } else if (matcher != NULL) {
+        walk_matcher((walk_t) { .xds = xds, .only = only, .taken = taken, .found = found },
+                     matcher);
     }
 }
