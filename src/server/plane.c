@@ -99,7 +99,7 @@ connected(void *owner)
 }
 
 
-/* Attempts go on for as long as it takes: one line tells of the first, the rest are for debugging. */
+/* Attempts go on for as long as it takes: the first failure is told, the rest are for debugging. */
 static void
 disconnected(void *owner, const char *why)
 {
