@@ -257,10 +257,19 @@ check_use(answer_t *answer, const cn_ca_asked_t *asked, const cn_identity_t *ide
 }
 
 
+/*
+ * One that is not valid yet is taken: more often our clock is behind than the CA's ahead, and then
+ * peers accept it.
+ */
 static bool
 check_time(answer_t *answer, const cn_identity_t *identity)
 {
     uint64_t  now = cn_clock_wall_ms() / 1000;
+
+    if (identity->begins > now) {
+        cn_log(CN_LOG_WARN, "identity", "take a certificate that is not valid yet: "
+               "begins_in_s=%llu", (unsigned long long) (identity->begins - now));
+    }
 
     if (identity->expires > now) {
         return true;

@@ -28,8 +28,9 @@ typedef struct {
  * It is refused (CN_ERR_SYNTAX; error says why) when a worker could not use it or no peer would
  * accept it: fewer than two elements, too many or unreadable ones, a leaf that is not for our key,
  * has expired, or has other than one URI name, which is a workload's SPIFFE id, and a chain that
- * does not lead to a root.  Another id than the one that was asked for is told in the log and
- * taken: the CA goes by the token.  CN_ERR_MEMORY.  *identity is none but by CN_OK.
+ * does not lead to a root.  Another id than the one that was asked for (the CA goes by the token),
+ * and a leaf that is not valid yet, are told in the log and taken.  CN_ERR_MEMORY.  *identity is
+ * none but by CN_OK.
  */
 cn_status_t cn_ca_response_read(cn_bytes_t message, const cn_ca_asked_t *asked,
     cn_identity_t *identity, char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;

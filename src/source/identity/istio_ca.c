@@ -113,7 +113,7 @@ call_status(void *owner, cn_grpc_status_t status, cn_bytes_t message)
     ca->call = NULL;                        /* it is over */
 
     if (status != CN_GRPC_OK) {
-        (void) snprintf(why, sizeof(why), "the CA says: status=%d \"%s\"", (int) status,
+        (void) snprintf(why, sizeof(why), "the call ended: status=%d message=\"%s\"", (int) status,
                         cn_bytes_escape(message, text, sizeof(text)));
         tell_failure(ca, is_transient(status), why);
         return;

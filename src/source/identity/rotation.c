@@ -40,6 +40,7 @@ struct cn_rotation_s {
     cn_timer_t                   look;          /* at the time that is left */
     cn_identity_t                identity;
     uint64_t                     renew_at_ms;   /* wall clock */
+    bool                         overdue;       /* it came, and this is still the one of before */
     uint64_t                     attempts;
     uint64_t                     renewals;
     uint32_t                     failures;
@@ -160,7 +161,10 @@ renewal_ms(const cn_rotation_t *rotation)
 
 /* ---- what is told ---- */
 
-/* Again at every look, until a new one comes. */
+/*
+ * Again at every look, until a new one comes.  Little time left is an error where renewing does not
+ * work, and not of a fresh one that has a short life.
+ */
 static void
 tell_left(const cn_rotation_t *rotation)
 {
@@ -178,7 +182,9 @@ tell_left(const cn_rotation_t *rotation)
                (unsigned long long) (cn_clock_wall_ms() / 1000 - identity->expires),
                rotation->failures, why);
 
-    } else if ((double) left < (double) life_ms(identity) * rotation->config.low_ratio) {
+    } else if ((rotation->overdue || rotation->failures > 0)
+               && (double) left < (double) life_ms(identity) * rotation->config.low_ratio)
+    {
         cn_log(CN_LOG_ERROR, "identity", "the certificate is about to expire: left_s=%llu "
                "failures=%u reason=\"%s\"", (unsigned long long) (left / 1000),
                rotation->failures, why);
@@ -262,6 +268,7 @@ step(cn_timer_t *timer)
             return;
         }
 
+        rotation->overdue = true;
         ask(rotation);
         return;
 
@@ -288,6 +295,7 @@ take(cn_rotation_t *rotation, cn_identity_t *identity)
     rotation->identity = *identity;
     *identity = (cn_identity_t) { .begins = 0 };
     cn_identity_wipe(&old);
+    rotation->overdue = false;
     rotation->renewals++;
     cn_log(CN_LOG_INFO, "identity", "have certificate: left_s=%llu roots=\"%s\"",
            (unsigned long long) (left_ms(&rotation->identity) / 1000),

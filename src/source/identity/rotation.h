@@ -40,7 +40,8 @@ typedef struct {
     double    slow_jitter;      /* 0.2 */
     double    quick_jitter;     /* 0.1 */
     uint64_t  look_ms;          /* 60,000; how often the time that is left is looked at, and told */
-    double    low_ratio;        /* 0.1; less of its life than this left is an error */
+    /* 0.1; less of its life than this left, and no renewal in sight, is an error */
+    double    low_ratio;
 } cn_rotation_config_t;
 
 typedef struct {

@@ -26,8 +26,10 @@ static char         said[4096];
 static void
 hear(void *context, cn_bytes_t line)
 {
+    size_t  len = strlen(said);
+
     (void) context;
-    (void) snprintf(said, sizeof(said), "%.*s", CN_BYTES_ARG(line));
+    (void) snprintf(said + len, sizeof(said) - len, "%.*s", CN_BYTES_ARG(line));
 }
 
 
@@ -201,7 +203,7 @@ text_around_certificates_goes_no_further(void **state)
 
 /* Neither is refused: the CA goes by the token, and an identity that is not yet valid soon is. */
 static void
-another_id_is_taken_and_told(void **state)
+another_id_and_another_time_are_taken_and_told(void **state)
 {
     const test_leaf_t  leaf = { .uris = { CN_BYTES(OTHER) }, .begins_s = 60 };
     test_cert_t        cert = test_issue(&root, &leaf);
@@ -211,6 +213,7 @@ another_id_is_taken_and_told(void **state)
     (void) state;
     assert_int_equal(read_elements(elements, cert.key, NULL, &identity), CN_OK);
     assert_non_null(strstr(said, "[warn]"));
+    assert_non_null(strstr(said, "take a certificate that is not valid yet: begins_in_s="));
     assert_non_null(strstr(said, "got=\"" OTHER "\" asked=\"" ID "\""));
     serves(&identity, OTHER);
     cn_identity_wipe(&identity);
@@ -376,7 +379,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(good_responses_are_identities),
         cmocka_unit_test(text_around_certificates_goes_no_further),
-        cmocka_unit_test(another_id_is_taken_and_told),
+        cmocka_unit_test(another_id_and_another_time_are_taken_and_told),
         cmocka_unit_test(bad_elements_are_refused),
         cmocka_unit_test(bad_leaves_are_refused),
         cmocka_unit_test(what_does_not_belong_together_is_refused),

@@ -518,7 +518,7 @@ what_the_ca_says_is_told(void **state)
         status_said = cases[i].status;
         ask(&failures);
         snprintf(text, sizeof(text),
-                 "the CA says: status=%d \"request authenticate failure\\x1b[1m\"",
+                 "the call ended: status=%d message=\"request authenticate failure\\x1b[1m\"",
                  (int) cases[i].status);
         assert_string_equal(why, text);
         assert_int_equal(was_transient, cases[i].transient);
@@ -538,7 +538,7 @@ what_cannot_be_used_is_refused(void **state)
     } cases[] = {
         { SAY_NOTHING, "the CA sent no response", true },
         { SAY_TWICE, "the CA's response is refused: there are several", false },
-        { SAY_AND_FAIL, "the CA says: status=13 \"after all\"", true },
+        { SAY_AND_FAIL, "the call ended: status=13 message=\"after all\"", true },
         { STRANGE_KEY, "the CA's response is refused: key: it does not match", false },
     };
     cn_istio_ca_config_t  config = config_of(CN_KEY_P256);

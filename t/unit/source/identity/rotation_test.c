@@ -484,18 +484,20 @@ little_time_left_is_an_error_and_none_an_alert(void **state)
     assert_false(was_said("[alert]", ""));
     cn_rotation_close(rotation);
 
-    /* a tenth of its life is 100 s, and 2 are left */
+    /* a tenth of its life is 100 s, and 2 are left: no harm while it may well be renewed */
     answer = MAKE;
     identities = root_changes = failures = asked = 0;
     begins_s = -998;
     ends_s = 2;
     start(&config);
     turn_until(&identities, 1);
-    assert_true(was_said("[error]", "about to expire: left_s="));
+    turn_for(120);
+    assert_false(was_said("[error]", ""));
     answer = FAIL;
     cn_rotation_hurry(rotation);
     turn_until(&failures, 1);
     turn_for(120);
+    assert_true(was_said("[error]", "about to expire: left_s="));
     assert_true(was_said("[error]", "failures=1 reason=\"it is away\""));
     assert_false(was_said("[alert]", ""));
 
@@ -535,6 +537,32 @@ a_grace_that_is_over_is_no_loop(void **state)
     turn_until(&asked, 3);
     assert_in_range(gap_ms(1) + 1, 200, 200 + SLACK_MS);
     assert_in_range(gap_ms(2) + 1, 200, 200 + SLACK_MS);
+}
+
+
+/* As a file that nobody renews. */
+static void
+the_same_at_the_end_is_an_error(void **state)
+{
+    cn_rotation_config_t  config = cn_rotation_defaults();
+    cn_identity_t         same;
+
+    (void) state;
+    config.slow_min_ms = config.slow_max_ms = 20;
+    config.look_ms = 20;
+    begins_s = -1000;
+    ends_s = 50;
+    answer = HANG;
+    start(&config);
+    same = make(1);
+    cn_rotation_maker_events.on_made(rotation, &same);
+    turn_until(&asked, 2);
+    same = make(1);
+    cn_rotation_maker_events.on_made(rotation, &same);
+    turn_for(100);
+    assert_int_equal(identities, 1);
+    assert_true(was_said("[error]", "about to expire: left_s="));
+    assert_true(was_said("[error]", "failures=0 reason=\"none\""));
 }
 
 
@@ -594,6 +622,7 @@ main(void)
         CASE(what_there_is_serves_while_its_renewal_fails),
         CASE(little_time_left_is_an_error_and_none_an_alert),
         CASE(a_grace_that_is_over_is_no_loop),
+        CASE(the_same_at_the_end_is_an_error),
         CASE(the_same_again_is_no_event),
         CASE(closing_cancels),
     };
