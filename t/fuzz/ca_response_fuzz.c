@@ -35,7 +35,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char            error[CN_IDENTITY_ERROR_MAX] = "";
-    cn_ca_asked_t   asked = { .spiffe_id = ID };
+    cn_chain_asked_t   asked = { .spiffe_id = ID };
     cn_identity_t   identity;
     size_t          key_len;
 

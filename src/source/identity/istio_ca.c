@@ -79,7 +79,7 @@ static void
 call_message(void *owner, cn_bytes_t message)
 {
     cn_istio_ca_t  *ca = owner;
-    cn_ca_asked_t   asked = {
+    cn_chain_asked_t   asked = {
         .spiffe_id = ca->config.spiffe_id,
         .key_pem = ca->csr.key_pem,
         .extra_roots_pem = ca->roots_pem,

@@ -69,7 +69,7 @@ teardown(void **state)
 static cn_status_t
 read_message(cn_bytes_t message, const char *key, const char *extra_roots, cn_identity_t *identity)
 {
-    cn_ca_asked_t  asked = {
+    cn_chain_asked_t  asked = {
         .spiffe_id = CN_BYTES(ID),
         .key_pem = cn_bytes_str(key),
         .extra_roots_pem = cn_bytes_str(extra_roots),
@@ -265,6 +265,8 @@ bad_elements_are_refused(void **state)
         { "the leaf is the root", { root.pem, root.pem }, "chain: it has no readable subject" },
         { "no root", { below_middle.chain, middle.pem },
           "the last element is no self-signed root" },
+        { "an intermediate last", { below_middle.chain, root.pem, middle.pem },
+          "the last element is no self-signed root" },
         { "the leaf last", { root.pem, below_root.chain },
           "the last element is no self-signed root" },
     };
@@ -281,7 +283,7 @@ bad_elements_are_refused(void **state)
         refuses(cases[i].name, cases[i].elements, below_root.key, cases[i].text);
     }
 
-    for (size_t i = 1; i < CN_CA_CERTS_MAX + 1; i++) {
+    for (size_t i = 1; i < CN_CHAIN_CERTS_MAX + 1; i++) {
         many[i] = root.pem;
     }
 
