@@ -2,8 +2,9 @@
 
 /*
  * admin - serves the pages.  Each answer is written whole before its head goes out, so that its
- * length is known and a page never stops half way.  Nothing here changes the waypoint: only GET and
- * HEAD are answered, and a request's body is dropped.
+ * length is known and a page never stops half way.  No page changes the waypoint: only GET and HEAD
+ * are answered, and a request's body is dropped.  A command is taken by POST, from this host only,
+ * and from no browser: a page of another site could send it there.
  */
 
 #include "admin/admin.h"
@@ -30,19 +31,27 @@ struct cn_admin_s {
 typedef struct {
     cn_admin_t       *admin;
     cn_admin_kind_t   kind;
+    bool              local;            /* the peer is on this host */
 } connection_t;
-
-/* A request being answered; in its exchange's pool. */
-typedef struct {
-    cn_exchange_t  *exchange;
-    size_t          body;               /* octets dropped so far */
-} answer_t;
 
 typedef struct {
     const char    *path;
     unsigned       kinds;               /* bit cn_admin_kind_t */
     cn_page_fn_t   page;
 } endpoint_t;
+
+typedef struct {
+    const char          *path;
+    cn_admin_command_t   command;
+} command_t;
+
+/* A request being answered; in its exchange's pool. */
+typedef struct {
+    cn_exchange_t    *exchange;
+    cn_admin_t       *admin;
+    const command_t  *command;          /* to be given once the answer has left; NULL: none */
+    size_t            body;             /* octets dropped so far */
+} answer_t;
 
 #define FULL     (1u << CN_ADMIN_FULL)
 #define STATUS   (1u << CN_ADMIN_STATUS)
@@ -51,6 +60,7 @@ typedef struct {
 static const endpoint_t  endpoints[] = {
     { "/healthz/ready", FULL | STATUS | METRICS, cn_page_ready },
     { "/ready", FULL | STATUS, cn_page_ready },
+    { "/healthz/live", FULL | STATUS | METRICS, cn_page_live },
     { "/stats/prometheus", FULL | METRICS, cn_page_prometheus },
     { "/metrics", FULL | METRICS, cn_page_prometheus },
     { "/stats", FULL, cn_page_stats },
@@ -64,6 +74,12 @@ static const endpoint_t  endpoints[] = {
     { "/", FULL, cn_page_index },
     { "/page.css", FULL, cn_page_style },
     { "/page.js", FULL, cn_page_script },
+};
+
+
+static const command_t  commands[] = {
+    { "/drain", CN_ADMIN_DRAIN },
+    { "/quitquitquit", CN_ADMIN_QUIT },
 };
 
 
@@ -93,19 +109,25 @@ on_end(void *owner, cn_headers_t *trailers)
 }
 
 
+/* The answer has left, or nobody waits for it: now the process may end. */
 static void
-on_reset(void *owner, cn_reset_reason_t reason, const char *detail)
+on_over(void *owner)
 {
-    (void) owner;
-    (void) reason;
-    (void) detail;
+    const answer_t         *answer = owner;
+    const cn_admin_view_t  *view = answer->admin->view;
+
+    if (answer->command != NULL) {
+        view->command(view->owner, answer->command->command);
+    }
 }
 
 
 static void
-on_over(void *owner)
+on_reset(void *owner, cn_reset_reason_t reason, const char *detail)
 {
-    (void) owner;
+    (void) reason;
+    (void) detail;
+    on_over(owner);
 }
 
 
@@ -148,7 +170,8 @@ fill_head(const cn_page_t *page, cn_message_t *head)
     }
 
     if (status == CN_OK && page->status == 405) {
-        status = cn_headers_add(&head->headers, CN_BYTES("allow"), CN_BYTES("GET, HEAD"));
+        status = cn_headers_add(&head->headers, CN_BYTES("allow"),
+                                page->is_command ? CN_BYTES("POST") : CN_BYTES("GET, HEAD"));
     }
 
     return status;
@@ -226,12 +249,73 @@ is_foreign(const cn_message_t *head)
 }
 
 
+static const command_t *
+find_command(cn_bytes_t path, cn_admin_kind_t kind)
+{
+    for (size_t i = 0; kind == CN_ADMIN_METRICS && i < CN_COUNT_OF(commands); i++) {
+        if (cn_bytes_equal(path, cn_bytes_str(commands[i].path))) {
+            return &commands[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* True: the command is to be given. */
+static bool
+answer_command(const connection_t *connection, const cn_message_t *head, cn_page_t *page)
+{
+    page->is_command = true;
+
+    if (!connection->local || is_foreign(head)
+        || cn_headers_find(&head->headers, CN_BYTES("origin")) != NULL)
+    {
+        page->status = 403;
+        cn_page_printf(page, "only requests from localhost are allowed\n");
+
+    } else if (!cn_bytes_equal(head->method, CN_BYTES("POST"))) {
+        page->status = 405;
+
+    } else {
+        cn_page_printf(page, "OK\n");
+    }
+
+    return page->status == 200;
+}
+
+
+static void
+answer_page(const connection_t *connection, cn_bytes_t path, const cn_message_t *head,
+    cn_page_t *page)
+{
+    const endpoint_t  *endpoint = find_endpoint(path, connection->kind);
+
+    if (!cn_bytes_equal(head->method, CN_BYTES("HEAD"))
+        && !cn_bytes_equal(head->method, CN_BYTES("GET")))
+    {
+        page->status = 405;
+
+    } else if (connection->kind == CN_ADMIN_FULL && is_foreign(head)) {
+        page->status = 403;
+        cn_page_printf(page, "ask for localhost or an address\n");
+
+    } else if (endpoint == NULL) {
+        page->status = 404;
+        cn_page_printf(page, "not found\n");
+
+    } else {
+        endpoint->page(page);
+    }
+}
+
+
 static void
 on_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
 {
     connection_t      *connection = owner;
     answer_t          *answer = cn_pool_alloc_zero(exchange->pool, sizeof(answer_t));
-    const endpoint_t  *endpoint;
+    const command_t   *command;
     cn_match_input_t   input;
     bool               head_only = cn_bytes_equal(head->method, CN_BYTES("HEAD"));
 
@@ -250,24 +334,16 @@ on_exchange(void *owner, cn_exchange_t *exchange, cn_message_t *head, bool end)
     }
 
     answer->exchange = exchange;
+    answer->admin = connection->admin;
     cn_exchange_set_owner(exchange, &answer_events, answer);
     cn_match_input_init(&input, head, exchange->connection, 0);
     page.query = input.query;
-    endpoint = find_endpoint(input.path, connection->kind);
+    command = find_command(input.path, connection->kind);
 
-    if (!head_only && !cn_bytes_equal(head->method, CN_BYTES("GET"))) {
-        page.status = 405;
-
-    } else if (connection->kind == CN_ADMIN_FULL && is_foreign(head)) {
-        page.status = 403;
-        cn_page_printf(&page, "ask for localhost or an address\n");
-
-    } else if (endpoint == NULL) {
-        page.status = 404;
-        cn_page_printf(&page, "not found\n");
-
+    if (command != NULL) {
+        answer->command = answer_command(connection, head, &page) ? command : NULL;
     } else {
-        endpoint->page(&page);
+        answer_page(connection, input.path, head, &page);
     }
 
     send_page(exchange, &page, head_only);
@@ -322,6 +398,16 @@ serve(cn_stream_t *stream, connection_t *connection)
 }
 
 
+static bool
+is_loopback(const cn_address_t *address)
+{
+    static const uint8_t  v6[16] = { [15] = 1 };
+
+    return cn_address_is_v4(address) ? address->ip[12] == 127
+                                     : memcmp(address->ip, v6, sizeof(v6)) == 0;
+}
+
+
 void
 cn_admin_accept(cn_admin_t *admin, int fd, const cn_address_t *peer, cn_admin_kind_t kind)
 {
@@ -333,7 +419,11 @@ cn_admin_accept(cn_admin_t *admin, int fd, const cn_address_t *peer, cn_admin_ki
     }
 
     if (connection != NULL) {
-        *connection = (connection_t) { .admin = admin, .kind = kind };
+        *connection = (connection_t) {
+            .admin = admin,
+            .kind = kind,
+            .local = is_loopback(peer),
+        };
         stream = cn_tcp_accept(admin->loop, fd, peer, NULL);
     }
 

@@ -2,7 +2,8 @@
 
 /*
  * admin - the HTTP endpoints of the master: readiness, Prometheus text, dumps, explain, the page.
- * Read only: GET and HEAD.  It looks at the control plane through a view and changes nothing of it.
+ * Read only, GET and HEAD, but for the two commands that Istio's agent takes by POST from its own
+ * host.  It looks at the control plane through a view and changes nothing of it.
  */
 
 #ifndef CN_ADMIN_ADMIN_H
@@ -15,6 +16,9 @@
 #include "table/snapshot.h"
 
 typedef struct cn_admin_s cn_admin_t;
+
+/* As the agent's: /drain tells peers to go and stays, /quitquitquit ends at once. */
+typedef enum { CN_ADMIN_DRAIN, CN_ADMIN_QUIT } cn_admin_command_t;
 
 /* What the admin side may see; all outlives the admin. */
 typedef struct {
@@ -29,13 +33,15 @@ typedef struct {
     bool                (*ready)(void *owner);
     const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
     const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */
+    void                (*command)(void *owner, cn_admin_command_t command);
 } cn_admin_view_t;
 
 /* Which endpoints a socket offers. */
 typedef enum {
     CN_ADMIN_FULL,                  /* 15000 */
-    CN_ADMIN_STATUS,                /* 15021: /healthz/ready */
-    CN_ADMIN_METRICS,               /* 15020, 15090: /stats/prometheus, /metrics, /healthz/ready */
+    CN_ADMIN_STATUS,                /* 15021: /healthz/ready, /healthz/live */
+    /* 15020, 15090: these, /stats/prometheus, /metrics; POST /drain, /quitquitquit */
+    CN_ADMIN_METRICS,
 } cn_admin_kind_t;
 
 /* view outlives the admin.  NULL: memory. */

@@ -19,6 +19,7 @@ typedef struct {
     cn_bytes_t              content_type;   /* text/plain unless the page says otherwise */
     cn_chain_t              text;
     bool                    failed;         /* memory was spent: the text is not whole */
+    bool                    is_command;     /* POST, not GET */
 } cn_page_t;
 
 typedef void (*cn_page_fn_t)(cn_page_t *page);
@@ -38,6 +39,7 @@ cn_bytes_t cn_page_parameter(cn_page_t *page, const char *name, unsigned at);
 
 /* One function a page. */
 void cn_page_ready(cn_page_t *page);
+void cn_page_live(cn_page_t *page);
 void cn_page_prometheus(cn_page_t *page);
 void cn_page_stats(cn_page_t *page);
 void cn_page_config_dump(cn_page_t *page);

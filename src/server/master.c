@@ -17,6 +17,7 @@
 #include "event/signal.h"
 #include "filter/module.h"
 #include "server/certificates.h"
+#include "server/command.h"
 #include "server/discovery.h"
 #include "server/loader.h"
 #include "server/log_files.h"
@@ -64,6 +65,7 @@ struct master_s {
     cn_slab_t             *slab;
     cn_log_files_t        *logs;
     cn_channel_t          *guard;
+    pid_t                  guard_pid;
     peer_t                 workers[CN_WORKERS_MAX];
     peer_t                 keeper;                  /* the guard, as a receiver of snapshots */
     socket_t               sockets[SOCKETS_MAX];
@@ -666,6 +668,13 @@ current_report(void *owner)
 }
 
 
+static void
+run_command(void *owner, cn_admin_command_t command)
+{
+    cn_command_run(((master_t *) owner)->guard_pid, command);
+}
+
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 static void
@@ -759,6 +768,7 @@ open_master(master_t *master, uint32_t number)
         .ready = is_ready,
         .model = current_model,
         .report = current_report,
+        .command = run_command,
     };
     master->admin = cn_admin_create(master->loop, &master->view);
 
@@ -775,6 +785,7 @@ cn_master_main(const cn_bootstrap_t *bootstrap, uint32_t first_slot, uint32_t nu
     prctl(PR_SET_NAME, "master");
     cn_clock_update();
     master.bootstrap = bootstrap;
+    master.guard_pid = getppid();
     master.first_slot = first_slot;
     master.adopt.run = adopt_step;
     master.adoption.run = adoption_late;

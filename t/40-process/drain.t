@@ -131,4 +131,34 @@ subtest 'TERM ends after the drain time' => sub {
     cmp_ok now() - $began, '>', 0.9, 'not before';
 };
 
+subtest 'TERM waits for connections if it is told to' => sub {
+    my $mesh = Test::Cairn->start(
+        upstreams => $upstreams,
+        bootstrap => "term_waits_for_idle: yes\ndrain_time: 1s\ndrain_deadline: 60s",
+    );
+    my $tunnel = $mesh->tunnel(as => 'sleep', to => 'reviews');
+
+    is $tunnel->http->request('GET', '/')->status, 200, 'a tunnel carries a request';
+
+    my $began = now();
+
+    $mesh->daemon->signal('TERM');
+    ok $tunnel->{connection}->wait_goaway(9), 'the connection is told to go';
+    ok wait_for(sub { now() - $began > 1.6 }, 5), 'the drain time is over';
+    is $tunnel->http->request('GET', '/')->status, 200, 'and it still serves';
+    ok $tunnel->http->closes(5), 'until the peer has gone';
+    is $mesh->daemon->wait_exit(9), 0, 'then it ends';
+};
+
+subtest 'and not before the minimum' => sub {
+    my $mesh = Test::Cairn->start(
+        upstreams => $upstreams,
+        bootstrap => "term_waits_for_idle: yes\ndrain_time: 1s\ndrain_minimum_time: 1s",
+    );
+    my $began = now();
+
+    $mesh->stop('TERM');
+    cmp_ok now() - $began, '>', 0.9, 'nobody is connected, but it waits';
+};
+
 done_testing;
