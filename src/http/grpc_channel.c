@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "stream/tcp.h"
 
 #include <stdio.h>
 
@@ -24,9 +23,6 @@
 #define BACKOFF_MIN_MS         500
 #define BACKOFF_MAX_MS         30000
 #define MESSAGE_MAX            (64u << 20)
-#define STREAM_WINDOW          (1u << 20)
-#define CONNECTION_WINDOW      (4u << 20)
-#define STREAMS_MAX            1000     /* where the peer sets no limit */
 
 
 void
@@ -74,16 +70,6 @@ reset_backoff(cn_grpc_channel_t *channel)
  * --- attempts ----------------------------------------------------------------------------------
  */
 
-/* Nothing more is heard of it. */
-static void
-connection_drop(grpc_connection_t *connection, cn_close_reason_t reason)
-{
-    cn_list_remove(&connection->link);
-    cn_session_close(connection->session, reason);
-    cn_free(connection);
-}
-
-
 static void
 note_failure(cn_grpc_channel_t *channel, const cn_address_t *address, const char *what,
     const char *detail)
@@ -108,61 +94,6 @@ fail_attempt(cn_grpc_channel_t *channel)
 static const cn_session_events_t  session_events;
 
 
-static cn_stream_t *
-connect_stream(grpc_connection_t *connection)
-{
-    const cn_grpc_channel_t  *channel = connection->channel;
-    const cn_grpc_config_t   *config = &channel->config;
-    cn_stream_t              *tcp = cn_tcp_connect(channel->loop, &connection->address, NULL,
-                                                   config->connect_timeout_ms, NULL);
-
-    if (tcp == NULL || config->tls == NULL) {
-        return tcp;
-    }
-
-    connection->tls = cn_tls_connect_to_server(tcp, config->tls,
-                                               cn_bytes_str(config->server_name),
-                                               config->connect_timeout_ms);
-
-    if (connection->tls == NULL) {
-        cn_stream_close(tcp, CN_CLOSE_LIMIT);
-    }
-
-    return connection->tls;
-}
-
-
-static cn_session_t *
-connect_session(grpc_connection_t *connection)
-{
-    const cn_grpc_config_t  *config = &connection->channel->config;
-    cn_session_limits_t      limits = cn_session_limits_default;
-    cn_stream_t             *stream = connect_stream(connection);
-    cn_session_t            *session;
-
-    if (stream == NULL) {
-        return NULL;
-    }
-
-    limits.streams_max = STREAMS_MAX;
-    limits.streams_first = 0;
-    limits.stream_window = STREAM_WINDOW;
-    limits.connection_window = CONNECTION_WINDOW;
-    limits.ping_interval_ms = (uint32_t) config->keepalive_ms;
-    limits.ping_timeout_ms = (uint32_t) config->keepalive_timeout_ms;
-    limits.ping_busy = true;            /* servers take more for an attack (keepalive.md) */
-    limits.idle_timeout_ms = 0;
-    limits.head_timeout_ms = 0;
-    session = cn_h2_client(stream, &limits, &session_events, connection);
-
-    if (session == NULL) {
-        cn_stream_close(stream, CN_CLOSE_LIMIT);
-    }
-
-    return session;
-}
-
-
 /* Begins with the next address that there are means for; none left: the attempt has failed. */
 static void
 connect_next(cn_grpc_channel_t *channel)
@@ -171,21 +102,14 @@ connect_next(cn_grpc_channel_t *channel)
 
     while (channel->address_next < channel->address_count) {
         const cn_address_t  *address = &channel->addresses[channel->address_next++];
-        grpc_connection_t   *connection = cn_alloc_zero(sizeof(grpc_connection_t));
 
-        if (connection != NULL) {
-            connection->channel = channel;
-            connection->address = *address;
-            connection->session = connect_session(connection);
+        channel->current = grpc_connection_open(channel, address, &session_events);
 
-            if (connection->session != NULL) {
-                channel->current = connection;
-                cn_timer_set(channel->loop, &channel->timer, channel->config.connect_timeout_ms);
-                return;
-            }
+        if (channel->current != NULL) {
+            cn_timer_set(channel->loop, &channel->timer, channel->config.connect_timeout_ms);
+            return;
         }
 
-        cn_free(connection);
         note_failure(channel, address, "no connection can be begun", "");
     }
 
@@ -339,7 +263,7 @@ on_timer(cn_timer_t *timer)
 
     } else if (channel->state == GRPC_CONNECTING) {
         note_failure(channel, &connection->address, "connect timeout", "");
-        connection_drop(connection, CN_CLOSE_TIMEOUT);
+        grpc_connection_drop(connection, CN_CLOSE_TIMEOUT);
         connect_next(channel);
 
     } else {
@@ -365,7 +289,7 @@ session_opened(void *owner)
     }
 
     note_failure(channel, &connection->address, "the server did not choose HTTP/2 (ALPN)", "");
-    connection_drop(connection, CN_CLOSE_PROTOCOL);
+    grpc_connection_drop(connection, CN_CLOSE_PROTOCOL);
     connect_next(channel);
 }
 
@@ -492,12 +416,12 @@ cn_grpc_channel_close(cn_grpc_channel_t *channel)
     cancel_all(&channel->running);
 
     while (!cn_list_empty(&channel->leaving)) {
-        connection_drop(CN_LIST_ITEM(channel->leaving.next, grpc_connection_t, link),
-                        CN_CLOSE_LOCAL);
+        grpc_connection_drop(CN_LIST_ITEM(channel->leaving.next, grpc_connection_t, link),
+                             CN_CLOSE_LOCAL);
     }
 
     if (channel->current != NULL) {
-        connection_drop(channel->current, CN_CLOSE_LOCAL);
+        grpc_connection_drop(channel->current, CN_CLOSE_LOCAL);
         channel->current = NULL;
     }
 

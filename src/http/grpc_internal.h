@@ -73,6 +73,17 @@ struct cn_grpc_call_s {
 };
 
 /*
+ * --- grpc_connection.c -------------------------------------------------------------------------
+ */
+
+/* Begins one, the owner of its session's events; NULL: memory, descriptors, or a name of no use. */
+grpc_connection_t *grpc_connection_open(cn_grpc_channel_t *channel, const cn_address_t *address,
+    const cn_session_events_t *events) CN_MUST_USE;
+
+/* Ends and frees it: nothing more is heard of it. */
+void grpc_connection_drop(grpc_connection_t *connection, cn_close_reason_t reason);
+
+/*
  * --- grpc_call.c -------------------------------------------------------------------------------
  */
 
