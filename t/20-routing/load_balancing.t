@@ -175,3 +175,37 @@ as sleep to 240.1.1.1:80 GET /
 box-v1 33.3%
 box-v2 33.3%
 box-v3 33.3%
+
+=== WorkloadEntries have their weights
+--- reload
+--- resources
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: box, namespace: default, labels: {istio.io/use-waypoint: waypoint}}
+spec:
+  hosts: [box.example.com]
+  addresses: [240.1.1.1]
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 9080}]
+  resolution: STATIC
+  workloadSelector: {labels: {app: box}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: box-1, namespace: default}
+spec: {address: %%POD_box_v1%%, labels: {app: box}, weight: 1}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: box-2, namespace: default}
+spec: {address: %%POD_box_v2%%, labels: {app: box}, weight: 3}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: box, namespace: default}
+spec: {host: box.example.com, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+--- request
+as sleep to 240.1.1.1:80 GET /
+--- repeat: 400
+--- shares
+box-v1 25%
+box-v2 75%
