@@ -168,6 +168,46 @@ GET /?x HTTP/1.1\r\nhost: reviews\r\nx-tier: caf\xe9\r\n\r\n
 --- access_log
  500 - route_match_failed
 
+=== a match that costs too much is refused, and costs no more than its limit
+--- resources
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{headers: {x-evil: {regex: "(x+x+)+(x+x+)+y"}}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews, subset: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  subsets:
+  - {name: v1, labels: {version: v1}}
+  - {name: v2, labels: {version: v2}}
+--- request
+as sleep to reviews GET /
+x-evil: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxyz
+~~~
+as sleep to reviews GET /
+x-evil: xxxxy
+~~~
+as sleep to reviews GET /
+x-evil: z
+--- expect
+500
+~~~
+200
+@pod reviews-v2
+~~~
+200
+@pod reviews-v1
+--- access_log
+/"GET \/ HTTP\/1\.1" 500 - route_match_failed - "-" 0 0 \d{1,3} /
+
 === the order of an HTTPRoute: exact, prefix, pattern
 --- resources
 apiVersion: gateway.networking.k8s.io/v1

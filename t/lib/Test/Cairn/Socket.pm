@@ -301,6 +301,7 @@ sub close {
 
     my $socket = $self->{socket};       # a plain one again if its handshake has failed
 
+    return if !defined $socket;         # at the end of the program it may have gone before us
     $socket->isa('IO::Socket::SSL') ? $socket->close(SSL_no_shutdown => 1) : close $socket;
     $self->{ended} ||= 'eof';
     return;
