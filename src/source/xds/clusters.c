@@ -278,7 +278,9 @@ cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value)
     if (cn_map_set(xds->clusters, cluster.name,
                    (void *) (uintptr_t) xds->model->clusters.count) != CN_OK)
     {
+        xds->model->clusters.count--;
         cn_read_no_memory(&xds->read);
+        return false;
     }
 
     return true;
@@ -475,12 +477,23 @@ add_workload_address(cn_xds_t *xds, cn_bytes_t octets, cn_workload_t *workload)
 }
 
 
+/* Its addresses must not lead to the workload that comes next. */
+static void
+forget_workload(cn_xds_t *xds, const cn_workload_t *workload)
+{
+    CN_ARRAY_EACH(&workload->addresses, const cn_table_ip_t, address) {
+        (void) cn_map_remove(xds->workloads, cn_bytes(address->ip, sizeof(address->ip)));
+    }
+}
+
+
 bool
 cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value)
 {
     const Cairn__Workload  *message;
     cn_workload_t           made;
     cn_workload_t          *slot;
+    size_t                  errors = xds->read.errors;
 
     message = cn_decode_loosely(&xds->read, &cairn__workload__descriptor, value, "workload");
 
@@ -520,9 +533,10 @@ cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value)
         add_workload_address(xds, cn_decoded(message->addresses[i]), &made);
     }
 
-    slot = cn_xds_add(xds, &xds->model->workloads);
+    slot = xds->read.errors == errors ? cn_xds_add(xds, &xds->model->workloads) : NULL;
 
     if (slot == NULL) {
+        forget_workload(xds, &made);
         return false;
     }
 

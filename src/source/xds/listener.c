@@ -147,33 +147,46 @@ read_name(cn_xds_t *xds, cn_bytes_t value, cn_xds_half_t *half, bool *is_half)
 }
 
 
+/* NULL: memory, reported. */
+static unit_t *
+get_unit(cn_xds_t *xds, cn_bytes_t key, cn_map_t *positions, frame_t *frame)
+{
+    uintptr_t   position = (uintptr_t) cn_map_get(positions, key);
+    unit_t     *made;
+
+    if (position > 0) {
+        return CN_ARRAY_AT(&frame->units, unit_t, position - 1);
+    }
+
+    made = cn_xds_add(xds, &frame->units);
+
+    if (made == NULL) {
+        return NULL;
+    }
+
+    if (cn_map_set(positions, key, (void *) frame->units.count) != CN_OK) {
+        frame->units.count--;
+        cn_read_no_memory(&xds->read);
+        return NULL;
+    }
+
+    *made = (unit_t) { .key = key, .halves = CN_ARRAY_INIT(xds->pool, cn_xds_half_t) };
+
+    return made;
+}
+
+
 static bool
 add_half(cn_xds_t *xds, const cn_xds_half_t *half, cn_map_t *positions, frame_t *frame)
 {
     const char     *text = cn_pool_printf(xds->pool, "%u|%.*s", half->name.port,
                                           CN_BYTES_ARG(half->name.host));
-    cn_bytes_t      key = cn_bytes_str(text);
-    uintptr_t       position = (uintptr_t) cn_map_get(positions, key);
-    unit_t         *unit;
-    cn_xds_half_t  *slot;
-
-    if (position == 0) {
-        unit = text == NULL ? NULL : cn_xds_add(xds, &frame->units);
-
-        if (unit == NULL || cn_map_set(positions, key, (void *) frame->units.count) != CN_OK) {
-            cn_read_no_memory(&xds->read);
-            return false;
-        }
-
-        *unit = (unit_t) { .key = key, .halves = CN_ARRAY_INIT(xds->pool, cn_xds_half_t) };
-
-    } else {
-        unit = CN_ARRAY_AT(&frame->units, unit_t, position - 1);
-    }
-
-    slot = cn_xds_add(xds, &unit->halves);
+    unit_t         *unit = text == NULL
+                           ? NULL : get_unit(xds, cn_bytes_str(text), positions, frame);
+    cn_xds_half_t  *slot = unit == NULL ? NULL : cn_xds_add(xds, &unit->halves);
 
     if (slot == NULL) {
+        cn_read_no_memory(&xds->read);
         return false;
     }
 
@@ -445,7 +458,10 @@ cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource)
     }
 
     CN_ARRAY_EACH(&frame.units, const unit_t, unit) {
-        read_unit(xds, unit, resource);
+        if (unit->halves.count > 0) {   /* else memory was spent, and all is refused */
+            read_unit(xds, unit, resource);
+        }
+
         cn_fiber_rest();
     }
 

@@ -64,7 +64,12 @@ get_service(cn_xds_t *xds, cn_bytes_t host, cn_bytes_t cluster)
 
     made = cn_xds_add(xds, services);
 
-    if (made == NULL || cn_map_set(xds->services, host, (void *) services->count) != CN_OK) {
+    if (made == NULL) {
+        return NULL;
+    }
+
+    if (cn_map_set(xds->services, host, (void *) services->count) != CN_OK) {
+        services->count--;
         cn_read_no_memory(&xds->read);
         return NULL;
     }
