@@ -78,7 +78,7 @@ typedef struct {
     unsigned           resets;
     cn_exchange_t     *held;                /* the newest, NULL: over */
     char               head[1024];          /* of the newest request: "name: value\n" */
-    char               body[256];           /* that came for a held one */
+    char               body[4096];          /* that came for a held one */
     size_t             body_len;
     bool               request_ended;
 } grpc_server_t;
