@@ -33,7 +33,8 @@ cn_status_t cn_entrypoint_read(const cn_entrypoint_input_t *input, cn_pool_t *po
 
 /*
  * The same of this process and machine: its environment, cores and interfaces.  options has proxy,
- * prefix and workers (0: as the environment says).
+ * prefix, workers (0: as the environment says) and resources: a directory that takes istiod's place
+ * as the source, NULL: none.
  */
 cn_status_t cn_entrypoint_read_here(const cn_bootstrap_options_t *options, cn_pool_t *pool,
     cn_report_t *report, cn_bootstrap_t *bootstrap) CN_MUST_USE;

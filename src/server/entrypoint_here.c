@@ -97,5 +97,10 @@ cn_entrypoint_read_here(const cn_bootstrap_options_t *options, cn_pool_t *pool,
         bootstrap->workers = options->workers;
     }
 
+    if (options->resources != NULL) {   /* a directory in istiod's place */
+        bootstrap->source_files = options->resources;
+        bootstrap->istiod.server.address = NULL;
+    }
+
     return status;
 }
