@@ -371,7 +371,12 @@ subtest 'an upstream ends at every byte of its HTTP/2' => sub {
     is $seen{wrong} // 0, 0, 'no answer that was cut looks whole';
     cmp_ok $seen{$_} // 0, '>', 0, "some are $_: " . ($seen{$_} // 0) for qw(whole broken replied);
     $hbone->close;
-    is $mesh->request("as sleep to $_ GET /")->body, $BODY, "$_ answers again" for @ANSWERING;
+
+    # the last cut is taken up with its connection, and may be made only in the next request
+    for my $service (@ANSWERING) {
+        ok wait_for(sub { $mesh->request("as sleep to $service GET /")->body eq $BODY }, 5),
+            "$service answers again";
+    }
     as_before 'upstream';
 };
 
