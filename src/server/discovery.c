@@ -21,6 +21,7 @@
 
 #define SETTLE_MS       10              /* a push of several types is built once, .. */
 #define SETTLE_MAX_MS   100             /* .. but not put off for longer */
+#define WORKLOADS_MS    2000            /* so long the first configuration waits for workloads */
 #define RETRY_MIN_MS    500
 #define RETRY_MAX_MS    30000
 #define QUEUE_MAX       64              /* responses */
@@ -46,6 +47,7 @@ struct cn_discovery_s {
     uint64_t                      retry_ms;
     cn_timer_t                    settle;
     uint64_t                      changed_ms;   /* the first change that is not built; 0: none */
+    uint64_t                      ready_ms;     /* since when all but workloads is there; 0: not */
     bool                          complete;     /* was asked to be built since it is */
     cn_list_t                     queue;        /* waiting_t */
     size_t                        queue_len;
@@ -202,13 +204,27 @@ send_message(void *owner, cn_bytes_t message)
 
 /* ---- building ---- */
 
+/*
+ * Workloads say who the peers are.  A control plane that has none of them is none to wait for: after
+ * a while endpoints are known by their trust domain alone.
+ */
+static uint64_t
+wait_for_workloads(const cn_discovery_t *discovery)
+{
+    uint64_t  waited_ms = cn_clock_ms() - discovery->ready_ms;
+
+    return cn_ads_has_answered(discovery->ads, CN_XDS_WORKLOADS) || waited_ms >= WORKLOADS_MS ? 0
+        : WORKLOADS_MS - waited_ms;
+}
+
+
 static void
 build(cn_timer_t *timer)
 {
     cn_discovery_t  *discovery = CN_CONTAINER_OF(timer, cn_discovery_t, settle);
 
     discovery->changed_ms = 0;
-    discovery->complete |= cn_ads_is_ready(discovery->ads);
+    discovery->complete |= discovery->ready_ms != 0 && wait_for_workloads(discovery) == 0;
     discovery->events->on_changed(discovery->owner);
 }
 
@@ -259,10 +275,16 @@ cn_discovery_settled(cn_discovery_t *discovery, const char *failure)
         break_off(discovery, "out of memory");
     }
 
-    /* with the last answer it may be complete, and has not been published as that */
-    if (!discovery->complete && cn_ads_is_ready(discovery->ads)) {
-        cn_timer_set(discovery->loop, &discovery->settle, 0);
+    if (discovery->complete || !cn_ads_is_ready(discovery->ads)) {
+        return;
     }
+
+    /* with the last answer it is complete, or soon, and has not been published as that */
+    if (discovery->ready_ms == 0) {
+        discovery->ready_ms = cn_clock_ms();
+    }
+
+    cn_timer_set(discovery->loop, &discovery->settle, wait_for_workloads(discovery));
 }
 
 

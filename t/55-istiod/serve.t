@@ -18,6 +18,7 @@ my ($mesh, $plane);
 
 sub start {
     my (%option) = @_;
+    my $behave = delete $option{behave};
 
     $mesh = Test::Cairn->start(
         upstreams => {
@@ -36,6 +37,7 @@ sub start {
                 recording => '02-vs-split', root => 'mesh',
                 addresses => { map { $_ => $self->pod($pod{$_})->ip } keys %pod },
             );
+            $plane->behave(%{$behave}) if $behave;
             return $plane->bootstrap(%option);
         },
     );
@@ -93,6 +95,16 @@ for my $kind ('delta', 'state of the world') {
         stop();
     };
 }
+
+subtest 'workloads are waited for, but not for ever' => sub {
+    start(behave => { hold => ['workload'] });
+    is get($details)->status, 200, 'a service answers without any';
+    is scalar(grep { $_->{type} =~ /Workload$/ } $plane->records(kind => 'response')), 0, 'there are none';
+    $plane->behave(hold => undef);
+    is $plane->wait_settled(['workload'])->{verdict}, 'ack', 'late ones are taken';
+    is get($details)->status, 200, 'and the service answers on';
+    stop();
+};
 
 subtest 'a push is for the next request, and closes nothing' => sub {
     start();
