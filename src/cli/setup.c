@@ -30,6 +30,11 @@ cn_cli_setup(const cn_cli_options_t *options, cn_cli_setup_t *setup)
 
     if (status != CN_OK) {
         cn_cli_print_report(setup->report, stderr);
+
+        if (status == CN_ERR_MEMORY) {
+            fprintf(stderr, "cairn: out of memory\n");
+        }
+
         cn_cli_setup_end(setup);
         return false;
     }

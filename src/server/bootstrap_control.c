@@ -126,9 +126,15 @@ cn_bootstrap_parse_server(cn_pool_t *pool, cn_bytes_t text, cn_bootstrap_server_
     server->address = cn_pool_str(pool, text);
     server->host = cn_pool_str(pool, host);
     server->port = (uint16_t) number;
-    server->server_name = server->host;
 
-    return server->address != NULL && server->host != NULL ? CN_OK : CN_ERR_MEMORY;
+    if (host.len > 1 && host.ptr[host.len - 1] == '.') {
+        host.len--;                     /* the resolver's dot stands in no certificate */
+    }
+
+    server->server_name = cn_pool_str(pool, host);
+
+    return server->address != NULL && server->host != NULL && server->server_name != NULL
+           ? CN_OK : CN_ERR_MEMORY;
 }
 
 
@@ -152,6 +158,11 @@ read_server(reader_t *reader, cn_doc_t *node, const char *prefix, cn_bootstrap_s
 
     read_path(reader, node, "root", cn_pool_printf(reader->pool, "%s.root", prefix),
               &server->root);
+
+    if (server->root == NULL && cn_doc_get(node, "root") != NULL) {
+        wrong(reader, cn_doc_get(node, "root"), "root", "a file");  /* memory, or reported above */
+    }
+
     read_string(reader, node, "server_name",
                 cn_pool_printf(reader->pool, "%s.server_name", prefix), &server->server_name);
     read_path(reader, node, "token", cn_pool_printf(reader->pool, "%s.token", prefix),

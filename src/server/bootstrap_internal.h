@@ -103,7 +103,7 @@ cn_status_t cn_bootstrap_read_file(cn_pool_t *pool, cn_report_t *report, const c
 
 /*
  * "HOST:PORT" of a server, HOST a name, an IPv4 address or an IPv6 address in brackets.  Sets
- * address, host, port, and server_name to host.  CN_ERR_SYNTAX, CN_ERR_MEMORY.
+ * address, host, port, and server_name to host without a last dot.  CN_ERR_SYNTAX, CN_ERR_MEMORY.
  */
 cn_status_t cn_bootstrap_parse_server(cn_pool_t *pool, cn_bytes_t text,
     cn_bootstrap_server_t *server) CN_MUST_USE;

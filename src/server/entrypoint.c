@@ -81,7 +81,7 @@ static void
 note_unused(cn_entrypoint_t *entry, cn_bytes_t name)
 {
     cn_report_add(entry->report, CN_REPORT_NOTE, NULL, "",
-                  cn_pool_printf(entry->pool, "--%.*s", CN_BYTES_ARG(name)),
+                  cn_entrypoint_printf(entry, "--%.*s", CN_BYTES_ARG(name)),
                   "has no effect here");
 }
 
@@ -281,7 +281,7 @@ read_drain(cn_entrypoint_t *entry)
 /* ---- listening ------------------------------------------------------------------------------- */
 
 static void
-add_address(cn_array_t *list, const char *ip, uint32_t port)
+add_address(cn_entrypoint_t *entry, cn_array_t *list, const char *ip, uint32_t port)
 {
     cn_address_t   address;
     cn_address_t  *item;
@@ -292,10 +292,13 @@ add_address(cn_array_t *list, const char *ip, uint32_t port)
 
     item = cn_array_add(list);
 
-    if (item != NULL) {
-        address.port = (uint16_t) port;
-        *item = address;
+    if (item == NULL) {
+        entry->failed = true;
+        return;
     }
+
+    address.port = (uint16_t) port;
+    *item = address;
 }
 
 
@@ -322,11 +325,11 @@ add_everywhere(cn_entrypoint_t *entry, cn_array_t *list, uint32_t port)
     }
 
     if (v4) {
-        add_address(list, "0.0.0.0", port);
+        add_address(entry, list, "0.0.0.0", port);
     }
 
     if (v6) {
-        add_address(list, "::", port);
+        add_address(entry, list, "::", port);
     }
 }
 
@@ -357,7 +360,7 @@ read_ports(cn_entrypoint_t *entry)
     add_everywhere(entry, &out->status, status);
     add_everywhere(entry, &out->metrics, agent);
     add_everywhere(entry, &out->metrics, prometheus);
-    add_address(&out->admin, is_v6(pod_ip) ? "::1" : "127.0.0.1", admin);
+    add_address(entry, &out->admin, is_v6(pod_ip) ? "::1" : "127.0.0.1", admin);
 }
 
 
@@ -378,8 +381,8 @@ read_waypoint(cn_entrypoint_t *entry)
         gateway = entry->service_account;
     }
 
-    entry->out->waypoint = cn_pool_printf(entry->pool, "%s/%s", entry->name_space, gateway);
-    entry->out->waypoint_account = cn_pool_str(entry->pool, cn_bytes_str(entry->service_account));
+    entry->out->waypoint = cn_entrypoint_printf(entry, "%s/%s", entry->name_space, gateway);
+    entry->out->waypoint_account = cn_entrypoint_printf(entry, "%s", entry->service_account);
 }
 
 
@@ -395,7 +398,7 @@ read_all(cn_entrypoint_t *entry)
     cn_entrypoint_read_pod(entry);
     cn_entrypoint_read_config(entry);
 
-    if (entry->report->errors > 0) {
+    if (entry->report->errors > 0 || entry->failed) {
         return CN_ERR_SYNTAX;           /* the rest would only say it again */
     }
 
@@ -445,6 +448,7 @@ cn_entrypoint_read(const cn_entrypoint_input_t *input, cn_pool_t *pool, cn_repor
     cn_bootstrap_set_defaults(&reader);
     bootstrap->pid_path = NULL;         /* nothing is written; in a container it is process 1 */
     status = read_all(&entry);
+    status = entry.failed ? CN_ERR_MEMORY : status;
     json_decref(entry.labels);
     json_decref(entry.annotations);
     json_decref(entry.proxy_config);

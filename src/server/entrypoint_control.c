@@ -48,6 +48,7 @@ add_header(cn_entrypoint_t *entry, cn_bytes_t name, const char *value, cn_array_
     char                   *lower = cn_pool_str(entry->pool, name);
 
     if (header == NULL || lower == NULL) {
+        entry->failed = true;
         return;
     }
 
@@ -57,7 +58,7 @@ add_header(cn_entrypoint_t *entry, cn_bytes_t name, const char *value, cn_array_
 
     *header = (cn_bootstrap_header_t) {
         .name = lower,
-        .value = cn_pool_str(entry->pool, cn_bytes_str(value)),
+        .value = cn_entrypoint_printf(entry, "%s", value),
     };
 }
 
@@ -127,7 +128,7 @@ read_server(cn_entrypoint_t *entry, const char *name, const char *address,
     }
 
     if (cluster != NULL) {
-        server->cluster_id = cn_pool_str(entry->pool, cn_bytes_str(cluster));
+        server->cluster_id = cn_entrypoint_printf(entry, "%s", cluster);
     }
 
     server->token = cn_entrypoint_path(entry, "/var/run/secrets/tokens/istio-token");
@@ -149,7 +150,7 @@ read_istiod(cn_entrypoint_t *entry)
     server->root = root_of(entry, "XDS_ROOT_CA");
 
     if (name != NULL) {
-        server->server_name = cn_pool_str(entry->pool, cn_bytes_str(name));
+        server->server_name = cn_entrypoint_printf(entry, "%s", name);
     }
 
     if (policy != NULL && strcmp(policy, "NONE") == 0) {
@@ -248,9 +249,9 @@ use_files(cn_entrypoint_t *entry, const char *directory)
     const char      *base = cn_entrypoint_path(entry, directory);
 
     out->identity = CN_IDENTITY_FILES;
-    out->certificate = cn_pool_printf(entry->pool, "%s/cert-chain.pem", base);
-    out->key = cn_pool_printf(entry->pool, "%s/key.pem", base);
-    out->root = cn_pool_printf(entry->pool, "%s/root-cert.pem", base);
+    out->certificate = cn_entrypoint_printf(entry, "%s/cert-chain.pem", base);
+    out->key = cn_entrypoint_printf(entry, "%s/key.pem", base);
+    out->root = cn_entrypoint_printf(entry, "%s/root-cert.pem", base);
 }
 
 
@@ -260,7 +261,7 @@ has_credentials(cn_entrypoint_t *entry, const char *directory)
     static const char *const  names[] = { "cert-chain.pem", "key.pem", "root-cert.pem" };
 
     for (size_t i = 0; i < CN_COUNT_OF(names); i++) {
-        const char  *path = cn_pool_printf(entry->pool, "%s/%s", directory, names[i]);
+        const char  *path = cn_entrypoint_printf(entry, "%s/%s", directory, names[i]);
 
         if (!is_there(cn_entrypoint_path(entry, path), S_IFREG)) {
             return false;
@@ -284,7 +285,7 @@ read_identity(cn_entrypoint_t *entry)
         return;
     }
 
-    socket = cn_pool_printf(entry->pool, "/var/run/secrets/workload-spiffe-uds/%s",
+    socket = cn_entrypoint_printf(entry, "/var/run/secrets/workload-spiffe-uds/%s",
                             name != NULL ? name : "socket");
     socket = cn_entrypoint_path(entry, socket);
     cn_entrypoint_env_bool(entry, "FILE_MOUNTED_CERTS", &mounted);
@@ -313,7 +314,7 @@ read_trust_domain(cn_entrypoint_t *entry)
     cn_bytes_t   aliases = cn_bytes_str(cn_entrypoint_env(entry, "CAIRN_TRUST_DOMAIN_ALIASES"));
 
     if (domain != NULL) {
-        entry->out->trust_domain = cn_pool_str(entry->pool, cn_bytes_str(domain));
+        entry->out->trust_domain = cn_entrypoint_printf(entry, "%s", domain);
     }
 
     while (aliases.len > 0) {
@@ -323,10 +324,16 @@ read_trust_domain(cn_entrypoint_t *entry)
         (void) cn_bytes_split(aliases, ',', &name, &rest);
         aliases = rest;
         name = cn_bytes_trim(name);
-        item = name.len > 0 ? cn_array_add(&entry->out->trust_aliases) : NULL;
 
-        if (item != NULL && cn_pool_copy(entry->pool, name, item) != CN_OK) {
-            entry->out->trust_aliases.count--;
+        if (name.len == 0) {
+            continue;
+        }
+
+        item = cn_array_add(&entry->out->trust_aliases);
+
+        if (item == NULL || cn_pool_copy(entry->pool, name, item) != CN_OK) {
+            entry->failed = true;
+            return;
         }
     }
 }

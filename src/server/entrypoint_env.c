@@ -7,6 +7,9 @@
 
 #include "server/entrypoint_internal.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 
 void
 cn_entrypoint_wrong(cn_entrypoint_t *entry, const char *name, const char *expected)
@@ -16,9 +19,37 @@ cn_entrypoint_wrong(cn_entrypoint_t *entry, const char *name, const char *expect
 
 
 const char *
+cn_entrypoint_printf(cn_entrypoint_t *entry, const char *format, ...)
+{
+    va_list   args;
+    int       len;
+    char     *text = NULL;
+
+    va_start(args, format);
+    len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+
+    if (len >= 0) {
+        text = (char *) cn_pool_octets(entry->pool, (size_t) len + 1);
+    }
+
+    if (text == NULL) {
+        entry->failed = true;
+        return "";
+    }
+
+    va_start(args, format);
+    vsnprintf(text, (size_t) len + 1, format, args);
+    va_end(args);
+
+    return text;
+}
+
+
+const char *
 cn_entrypoint_path(cn_entrypoint_t *entry, const char *path)
 {
-    return entry->root[0] == '\0' ? path : cn_pool_printf(entry->pool, "%s%s", entry->root, path);
+    return cn_entrypoint_printf(entry, "%s%s", entry->root, path);
 }
 
 
@@ -133,7 +164,7 @@ cn_entrypoint_env_u32(cn_entrypoint_t *entry, const char *name, uint32_t min, ui
 
     if (cn_bytes_to_u64(cn_bytes_str(text), max, &number) != CN_OK || number < min) {
         cn_entrypoint_wrong(entry, name,
-                            cn_pool_printf(entry->pool, "a number of %u..%u", min, max));
+                            cn_entrypoint_printf(entry, "a number of %u..%u", min, max));
         return;
     }
 
@@ -173,7 +204,7 @@ cn_entrypoint_config_u32(cn_entrypoint_t *entry, const char *name, uint32_t max,
     }
 
     if (!json_is_integer(member) || number < 0 || number > (json_int_t) max) {
-        cn_entrypoint_wrong(entry, name, cn_pool_printf(entry->pool, "a number of 0..%u", max));
+        cn_entrypoint_wrong(entry, name, cn_entrypoint_printf(entry, "a number of 0..%u", max));
         return;
     }
 

@@ -19,6 +19,7 @@ typedef struct {
     cn_report_t                  *report;
     cn_bootstrap_t               *out;
     const char                   *root;             /* CAIRN_ROOT, or "" */
+    bool                          failed;           /* memory: nothing of all this holds */
 
     /* flags; NULL and 0: not given */
     const char                   *domain;
@@ -47,7 +48,13 @@ const char *cn_entrypoint_find(char *const *environment, const char *name);
 /* An error at the flag or variable of that name. */
 void cn_entrypoint_wrong(cn_entrypoint_t *entry, const char *name, const char *expected);
 
-/* A path of the container: behind CAIRN_ROOT. */
+/*
+ * A string in the pool, never NULL: when memory is spent it is "" and entry has failed, so that no
+ * path or name is left out quietly (a server without root is checked against the system's).
+ */
+const char *cn_entrypoint_printf(cn_entrypoint_t *entry, const char *format, ...) CN_PRINTF(2, 3);
+
+/* A path of the container, in the pool: behind CAIRN_ROOT.  Never NULL, likewise. */
 const char *cn_entrypoint_path(cn_entrypoint_t *entry, const char *path);
 
 /*

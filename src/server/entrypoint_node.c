@@ -56,7 +56,7 @@ static void
 set_variable(cn_entrypoint_t *entry, json_t **metadata, const char *variable)
 {
     const char  *equals = strchr(variable, '=');
-    const char  *key = cn_pool_str(entry->pool, cn_bytes(variable, (size_t) (equals - variable)));
+    const char  *key = cn_entrypoint_printf(entry, "%.*s", (int) (equals - variable), variable);
     json_t      *value = json_string(equals + 1);
 
     if (equals[1] == '\0') {
@@ -64,9 +64,13 @@ set_variable(cn_entrypoint_t *entry, json_t **metadata, const char *variable)
         return;
     }
 
-    if (key == NULL || value == NULL) {
+    if (value == NULL) {
+        cn_entrypoint_wrong(entry, key, "UTF-8");
+        return;
+    }
+
+    if (entry->failed) {
         json_decref(value);
-        cn_entrypoint_wrong(entry, key != NULL ? key : META, "UTF-8");
         return;
     }
 
@@ -119,16 +123,11 @@ set_environment(cn_entrypoint_t *entry, json_t **metadata)
 static const char *
 instance_ips(cn_entrypoint_t *entry)
 {
-    const char  *text = NULL;
+    const char  *text = "";
 
     CN_ARRAY_EACH(&entry->addresses, const cn_bytes_t, ip) {
-        text = text == NULL
-               ? cn_pool_str(entry->pool, *ip)
-               : cn_pool_printf(entry->pool, "%s,%.*s", text, CN_BYTES_ARG(*ip));
-
-        if (text == NULL) {
-            return NULL;
-        }
+        text = cn_entrypoint_printf(entry, "%s%s%.*s", text, text[0] != '\0' ? "," : "",
+                                    CN_BYTES_ARG(*ip));
     }
 
     return text;
@@ -227,12 +226,12 @@ cn_entrypoint_node(cn_entrypoint_t *entry)
         return NULL;
     }
 
-    id = cn_pool_printf(entry->pool, "waypoint~%.*s~%s.%s~%s",
+    id = cn_entrypoint_printf(entry, "waypoint~%.*s~%s.%s~%s",
                         CN_BYTES_ARG(*CN_ARRAY_AT(&entry->addresses, cn_bytes_t, 0)),
                         entry->pod_name, entry->name_space, entry->domain);
 
     if (cluster == NULL) {
-        cluster = cn_pool_printf(entry->pool, "%s.%s", entry->service_account, entry->name_space);
+        cluster = cn_entrypoint_printf(entry, "%s.%s", entry->service_account, entry->name_space);
     }
 
     return json_pack("{s:s, s:s, s:{}, s:o}", "id", id, "cluster", cluster, "locality",

@@ -62,9 +62,12 @@ add_ip(cn_entrypoint_t *entry, const char *ip)
 
     item = cn_array_add(&entry->addresses);
 
-    if (item != NULL) {
-        *item = cn_bytes_str(ip);
+    if (item == NULL) {
+        entry->failed = true;
+        return;
     }
+
+    *item = cn_bytes_str(ip);
 }
 
 
@@ -86,10 +89,6 @@ read_addresses(cn_entrypoint_t *entry)
 
     add_ip(entry, pod_ip);
 
-    if (entry->addresses.count == 0) {
-        cn_entrypoint_wrong(entry, "INSTANCE_IP", "memory");
-    }
-
     for (size_t i = 0; entry->input->addresses != NULL && entry->input->addresses[i] != NULL;
          i++)
     {
@@ -107,7 +106,7 @@ read_info(cn_entrypoint_t *entry, const char *path)
     size_t       bad;
     json_t      *object;
 
-    if (file != NULL && access(file, F_OK) != 0) {
+    if (access(file, F_OK) != 0) {
         cn_report_add(entry->report, CN_REPORT_WARNING, NULL, "", path, "%s", strerror(errno));
 
     } else if (cn_bootstrap_read_file(entry->pool, entry->report, file, &text) != CN_OK) {
@@ -115,8 +114,9 @@ read_info(cn_entrypoint_t *entry, const char *path)
     }
 
     object = cn_pod_info_read(text, entry->pool, &bad);
+    entry->failed |= object == NULL;
 
-    if (object != NULL && bad > 0) {
+    if (bad > 0) {
         cn_report_add(entry->report, CN_REPORT_WARNING, NULL, "", path,
                       "%zu lines are no key=\"value\" and are left out", bad);
     }
@@ -141,7 +141,7 @@ cn_entrypoint_read_pod(cn_entrypoint_t *entry)
     entry->annotations = read_info(entry, "/etc/istio/pod/annotations");
 
     if (entry->domain == NULL && entry->name_space != NULL) {
-        entry->domain = cn_pool_printf(entry->pool, "%s.svc.cluster.local", entry->name_space);
+        entry->domain = cn_entrypoint_printf(entry, "%s.svc.cluster.local", entry->name_space);
     }
 }
 
@@ -154,13 +154,17 @@ parse_config(cn_entrypoint_t *entry, const char *name, cn_bytes_t text)
 {
     cn_array_t   documents = CN_ARRAY_INIT(entry->pool, cn_doc_t *);
     json_t      *value;
+    cn_status_t  status;
 
     if (text.len > CONFIG_MAX) {
         cn_entrypoint_wrong(entry, name, "at most 64 KiB");
         return NULL;
     }
 
-    if (cn_yaml_read(name, text, entry->pool, entry->report, &documents) != CN_OK) {
+    status = cn_yaml_read(name, text, entry->pool, entry->report, &documents);
+    entry->failed |= status == CN_ERR_MEMORY;
+
+    if (status != CN_OK) {
         return NULL;
     }
 
@@ -192,7 +196,7 @@ overlay_config(cn_entrypoint_t *entry, const char *name, const char *text)
     value = parse_config(entry, name, cn_bytes_str(text));
 
     if (value != NULL && json_object_update_recursive(entry->proxy_config, value) != 0) {
-        cn_entrypoint_wrong(entry, name, "less: out of memory");
+        entry->failed = true;
     }
 
     json_decref(value);
@@ -219,7 +223,7 @@ cn_entrypoint_read_config(cn_entrypoint_t *entry)
     entry->proxy_config = json_loads(config_defaults, 0, NULL);
 
     if (entry->proxy_config == NULL) {
-        cn_entrypoint_wrong(entry, "PROXY_CONFIG", "memory");
+        entry->failed = true;
         return;
     }
 

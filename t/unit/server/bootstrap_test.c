@@ -150,6 +150,12 @@ istiod_has_defaults(void **state)
     assert_true(istiod->delta);
     assert_string_equal(istiod->node, "{\"id\":\"waypoint~10.0.0.1~w.d~d.svc.cluster.local\"}");
     cn_pool_destroy(reading.pool);
+
+    reading = read_text("source: {istiod: {address: \"istiod.svc.:15012\", " NODE "}}\n");
+    istiod = &reading.bootstrap.istiod;
+    assert_string_equal(istiod->server.host, "istiod.svc.");
+    assert_string_equal(istiod->server.server_name, "istiod.svc");
+    cn_pool_destroy(reading.pool);
 }
 
 

@@ -814,6 +814,59 @@ a_pod_without_its_files_is_served(void **state)
 }
 
 
+/* Whatever the pool may not hold: no bootstrap comes of it that lacks a path, a name, an address. */
+static void
+spent_memory_is_never_a_setting_left_out(void **state)
+{
+    pod_t                  pod;
+    unsigned               failures = 0;
+    cn_pool_t             *other = cn_pool_create(4096, NULL);
+    cn_entrypoint_input_t  input;
+    cn_status_t            status = CN_ERR_MEMORY;
+
+    (void) state;
+    assert_non_null(other);
+    pod_start(&pod);
+    set_variable(&pod, "CAIRN_TRUST_DOMAIN_ALIASES=a,b");
+    set_variable(&pod, "XDS_HEADER_A=b");
+    input = (cn_entrypoint_input_t) {
+        .arguments = pod.arguments, .environment = pod.environment, .cores = 2,
+    };
+
+    for (size_t limit = 1024; status != CN_OK; limit += 256) {
+        cn_account_t           account = { .limit = limit };
+        cn_pool_t             *pool = cn_pool_create(256, &account);
+        cn_report_t           *report = cn_report_create(other);
+        cn_bootstrap_t         out;
+
+        assert_non_null(pool);
+        assert_non_null(report);
+        assert_true(limit < 1024 * 1024);
+        status = cn_entrypoint_read(&input, pool, report, &out);
+        failures += status != CN_OK;
+
+        if (status == CN_OK) {
+            assert_int_equal(report->errors, 0);
+            assert_int_equal(out.hbone.count + out.admin.count + out.status.count
+                             + out.metrics.count, 5);
+            assert_string_equal(out.istiod.server.root,
+                                path_in(&pod, "/var/run/secrets/istio/root-cert.pem"));
+            assert_non_null(out.istiod.server.token);
+            assert_int_equal(out.istiod.server.headers.count, 1);
+            assert_int_equal(out.trust_aliases.count, 2);
+            assert_non_null(out.ca.server.root);
+            assert_string_equal(out.waypoint, "default/waypoint");
+        }
+
+        cn_pool_destroy(pool);
+    }
+
+    assert_true(failures > 5);
+    cn_pool_destroy(other);
+    pod_end(&pod);
+}
+
+
 int
 main(void)
 {
@@ -832,6 +885,7 @@ main(void)
         cmocka_unit_test(another_role_is_refused),
         cmocka_unit_test(unknown_flags_are_notes),
         cmocka_unit_test(a_pod_without_its_files_is_served),
+        cmocka_unit_test(spent_memory_is_never_a_setting_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
