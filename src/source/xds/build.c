@@ -288,18 +288,42 @@ set_globals(cn_xds_t *xds)
     model->access_log = config->access_log;
     model->http_10 = config->http_10;
 
-    for (size_t i = 0; i <= config->trust_alias_count; i++) {
-        cn_bytes_t   domain = i == 0 ? config->trust_domain : config->trust_aliases[i - 1];
-        cn_bytes_t  *slot = cn_array_add(&model->trust_domains);
+    return set_waypoint(model, config->waypoint);
+}
 
-        domain = domain.len > 0 ? domain : CN_BYTES("cluster.local");
 
-        if (slot == NULL || cn_pool_copy(model->pool, domain, slot) != CN_OK) {
-            return CN_ERR_MEMORY;
+static cn_status_t
+add_trust_domain(cn_model_t *model, cn_bytes_t domain)
+{
+    cn_bytes_t  *slot = cn_array_add(&model->trust_domains);
+
+    return slot == NULL ? CN_ERR_MEMORY : cn_pool_copy(model->pool, domain, slot);
+}
+
+
+/*
+ * Those that istiod names, as a peer may be of no other; our own first.  What the bootstrap file has
+ * beside it is not asked: a mesh that has given up an alias trusts it no longer.
+ */
+static cn_status_t
+set_trust_domains(cn_xds_t *xds)
+{
+    cn_bytes_t   own = xds->config->trust_domain;
+    cn_status_t  status = CN_OK;
+
+    CN_ARRAY_EACH(&xds->trust_domains, const cn_bytes_t, first) {
+        if (cn_bytes_equal(*first, own)) {
+            status = add_trust_domain(xds->model, own);
         }
     }
 
-    return set_waypoint(model, config->waypoint);
+    CN_ARRAY_EACH(&xds->trust_domains, const cn_bytes_t, domain) {
+        if (status == CN_OK && !cn_bytes_equal(*domain, own)) {
+            status = add_trust_domain(xds->model, *domain);
+        }
+    }
+
+    return status;
 }
 
 
@@ -375,6 +399,7 @@ read_all(cn_xds_t *xds)
     xds->clusters = cn_map_create_in(xds->pool);
     xds->workloads = cn_map_create_in(xds->pool);
     xds->services = cn_map_create_in(xds->pool);
+    xds->trust_domains = CN_ARRAY_INIT(xds->pool, cn_bytes_t);
 
     if (xds->clusters == NULL || xds->workloads == NULL || xds->services == NULL
         || xds->state->rejected_pool == NULL)
@@ -394,6 +419,10 @@ read_all(cn_xds_t *xds)
 
     if (status == CN_OK) {
         status = read_listeners(xds);
+    }
+
+    if (status == CN_OK) {
+        status = set_trust_domains(xds);
     }
 
     if (status != CN_OK) {

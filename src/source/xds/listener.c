@@ -3,7 +3,7 @@
 /*
  * listener - istiod describes a waypoint as Envoy listeners that feed each other.  Only
  * main_internal says something about services: a tree from addresses and ports to chains, and the
- * chains.  connect_terminate stands before all of them.
+ * chains.  connect_terminate stands before all of them.  (terminate.c)
  *
  * What cannot be used of main_internal is contained in three steps:
  *
@@ -18,9 +18,7 @@
 
 #include "base/fiber.h"
 
-#define HTTP_MANAGER  CN_XDS_TYPE("envoy.extensions.filters.network.http_connection_manager.v3." \
-                                  "HttpConnectionManager")
-#define MAIN          "main_internal"
+#define MAIN  "main_internal"
 
 /* A port of a service in one listener. */
 typedef struct {
@@ -34,89 +32,6 @@ typedef struct {
     cn_array_t              units;      /* unit_t */
     bool                    unnamed;    /* a chain is not in them, as its name cannot be read */
 } frame_t;
-
-
-/* ---- connect_terminate ---- */
-
-/* Before CONNECT stand filters that only pass on what is known; any other might restrict. */
-static bool
-passes_on(const cn_xds_t *xds, const Cairn__Any *any)
-{
-    static const char *const  known[] = {
-        CN_XDS_TYPE("envoy.extensions.filters.http.set_filter_state.v3.Config"),
-        CN_XDS_TYPE("envoy.extensions.filters.http.router.v3.Router"),
-    };
-    bool                      skipped = false;
-
-    if (any == NULL) {
-        return false;
-    }
-
-    for (size_t i = 0; i < CN_COUNT_OF(known); i++) {
-        if (cn_bytes_equal(cn_decoded(any->type_url), cn_bytes_str(known[i]))) {
-            return true;
-        }
-    }
-
-    (void) cn_xds_module(xds, cn_decoded(any->type_url), cn_decoded(any->value), &skipped);
-
-    return skipped;
-}
-
-
-static void
-check_tunnel(cn_xds_t *xds, const Cairn__Any *any)
-{
-    const Cairn__TunnelConnectionManager  *manager;
-
-    if (any == NULL || !cn_bytes_equal(cn_decoded(any->type_url), CN_BYTES(HTTP_MANAGER))) {
-        cn_read_error(&xds->read, NULL, "connect_terminate",
-                      "a filter before CONNECT is not implemented");
-        return;
-    }
-
-    manager = cn_decode_loosely(&xds->read, &cairn__tunnel_connection_manager__descriptor,
-                                cn_decoded(any->value), "connect_terminate");
-
-    for (size_t i = 0; manager != NULL && i < manager->n_http_filters; i++) {
-        if (!passes_on(xds, manager->http_filters[i]->typed_config)) {
-            cn_read_error(&xds->read, NULL, "connect_terminate", "filter %.*s is not implemented",
-                          CN_BYTES_ARG(cn_decoded(manager->http_filters[i]->name)));
-        }
-    }
-}
-
-
-static void
-check_terminate(cn_xds_t *xds, const Cairn__Listener *listener)
-{
-    for (size_t i = 0; i < listener->n_filter_chains; i++) {
-        const Cairn__FilterChain  *chain;
-
-        chain = cn_decode(&xds->read, &cairn__filter_chain__descriptor,
-                          cn_decoded(listener->filter_chains[i]), "connect_terminate");
-
-        for (size_t j = 0; chain != NULL && j < chain->n_filters; j++) {
-            check_tunnel(xds, chain->filters[j]->typed_config);
-        }
-    }
-}
-
-
-bool
-cn_xds_read_terminate(cn_xds_t *xds, cn_bytes_t value)
-{
-    const Cairn__Listener  *listener = cn_decode(&xds->read, &cairn__listener__descriptor, value,
-                                                 "listener");
-
-    if (listener == NULL) {
-        return false;
-    }
-
-    check_terminate(xds, listener);
-
-    return true;
-}
 
 
 /* ---- the frame ---- */

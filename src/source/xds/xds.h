@@ -36,6 +36,7 @@ typedef struct {
     cn_map_t                  *workloads;   /* 16 octets of address -> 1 + its position */
     cn_map_t                  *services;    /* host -> 1 + its position */
     cn_bytes_t                 endpoints;   /* under which name the last cluster's are */
+    cn_array_t                 trust_domains;   /* cn_bytes_t, of connect_terminate */
     /* what stands before all chains, or which they are, cannot be known: none may serve */
     bool                       all_refused;
 } cn_xds_t;
@@ -48,6 +49,8 @@ typedef struct {
 bool cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value);
 bool cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value);
 bool cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value);
+
+/* As they: connect_terminate.  xds->trust_domains has its trust domains, or none.  (terminate.c) */
 bool cn_xds_read_terminate(cn_xds_t *xds, cn_bytes_t value);
 
 /* main_internal, chain by chain, and the tree of addresses.  (listener.c) */
