@@ -24,6 +24,7 @@ import grpc
 import ads
 import certificates
 import messages as m
+import services
 from authority import Authority, BEFORE, Signer, write_file
 from plane import Plane, PlaneError
 from relay import MODES, Relay
@@ -136,6 +137,11 @@ class Control:
         with self.plane.lock:
             self.plane.snapshot.copy(m.type_url(type), name, to)
             return self.push_of([type], push)
+
+    def do_multiply(self, host, count, address, push=None):
+        with self.plane.lock:
+            hosts = services.multiply(self.plane.snapshot, host, int(count), address)
+            return self.push_of(["cds", "eds", "lds"], push, hosts=hosts)
 
     def do_replace(self, type, name, old, new, push=None):
         with self.plane.lock:

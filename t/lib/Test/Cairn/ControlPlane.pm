@@ -47,6 +47,9 @@
 #     load(recording =>, addresses =>, only => [TYPES])   all anew, or only some types
 #     put(type =>, name =>, file => PATH or hex =>, version =>)     remove(type =>, name =>)
 #     copy(type =>, name =>, to =>)      the same resource by another name
+#     multiply(host =>, count => N, address => '10.97.0.1')   services like the one of that host,
+#                                        beside it: s000001.NAMESPACE... (a name as long as its own)
+#                                        at addresses from that on; {hosts} are theirs
 #     set_weights(weights => { CLUSTER => N }, listener => 'main_internal', chain =>, route =>)
 #                                        of all routes that split among just these clusters; pushes
 #                                        CDS and LDS.  weights(listener =>) tells what there is
@@ -155,7 +158,7 @@ my %KNOWN = map { $_ => 1 } qw(
 
 # Commands whose arguments go through as they are.
 my @COMMANDS = qw(
-    put remove copy set_weights weights set_endpoints replace edit get send behave abort_streams
+    put remove copy multiply set_weights weights set_endpoints replace edit get send behave abort_streams
     drop freeze listen restart server_certificate new_root retire_roots issue connections
 );
 
