@@ -80,12 +80,62 @@ join_body(cn_call_t *call)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-/* The answer is whole, and all of the request was handed over: the exchange frees itself. */
+/* An exchange that is over for its call may still be cut off: nobody wants to know. */
 static void
-answered(cn_call_t *call)
+quiet_head(void *owner, cn_message_t *head, bool end)
 {
+    (void) owner, (void) head, (void) end;
+}
+
+
+static void
+quiet_body(void *owner, cn_slice_t *data)
+{
+    (void) owner, (void) data;
+}
+
+
+static void
+quiet_end(void *owner, cn_headers_t *trailers)
+{
+    (void) owner, (void) trailers;
+}
+
+
+static void
+quiet_reset(void *owner, cn_reset_reason_t reason, const char *detail)
+{
+    (void) owner, (void) reason, (void) detail;
+}
+
+
+static const cn_exchange_events_t  quiet_events = {
+    .on_head = quiet_head,
+    .on_body = quiet_body,
+    .on_end = quiet_end,
+    .on_reset = quiet_reset,
+};
+
+
+/*
+ * The answer is whole.  An exchange whose request has left frees itself; one whose body still waits
+ * for room would outlive the call and its pool, for nothing.
+ */
+static void
+answered(cn_call_t *call, cn_status_t status)
+{
+    cn_exchange_t  *exchange = call->exchange;
+
     call->exchange = NULL;
-    finish(call, join_body(call));
+
+    if (cn_exchange_pending(exchange) > 0) {
+        cn_exchange_reset(exchange, CN_RESET_LOCAL);
+
+    } else {
+        cn_exchange_set_owner(exchange, &quiet_events, NULL);
+    }
+
+    finish(call, status);
 }
 
 
@@ -97,7 +147,7 @@ call_head(void *owner, cn_message_t *head, bool end)
     call->answer = head;
 
     if (end) {
-        answered(call);
+        answered(call, join_body(call));
     }
 }
 
@@ -134,12 +184,11 @@ call_end(void *owner, cn_headers_t *trailers)
     call->trailers.pool = call->pool;
 
     if (trailers != NULL && cn_headers_copy(&call->trailers, trailers) != CN_OK) {
-        call->exchange = NULL;
-        finish(call, CN_ERR_MEMORY);
+        answered(call, CN_ERR_MEMORY);
         return;
     }
 
-    answered(call);
+    answered(call, join_body(call));
 }
 
 
