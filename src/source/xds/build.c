@@ -213,7 +213,16 @@ read_clusters(cn_xds_t *xds)
 }
 
 
-/* Others are how Envoy reaches itself: they are not looked at, but for what was no resource. */
+/* How Envoy reaches itself: not looked at, but for what was no resource. */
+static bool
+is_plumbing(cn_bytes_t name)
+{
+    return cn_bytes_equal(name, CN_BYTES("connect_originate"))
+           || cn_bytes_equal(name, CN_BYTES("inner_connect_originate"))
+           || cn_bytes_equal(name, CN_BYTES("outer_connect_originate"));
+}
+
+
 static cn_status_t
 read_listeners(cn_xds_t *xds)
 {
@@ -240,11 +249,12 @@ read_listeners(cn_xds_t *xds)
                 xds->all_refused = true;
             }
 
-        } else if ((*resource)->refusal != NULL) {
+        } else if ((*resource)->refusal != NULL || !is_plumbing((*resource)->name)) {
             size_t  first = xds->read.report->entries.count;
 
             cn_xds_label(xds, "Listener", (*resource)->name);
-            cn_read_error(&xds->read, NULL, NULL, "%s", (*resource)->refusal);
+            cn_read_error(&xds->read, NULL, NULL, "%s", (*resource)->refusal != NULL
+                          ? (*resource)->refusal : "a listener beside istiod's own is not implemented");
             cn_xds_blame(xds, CN_XDS_LISTENERS, *resource, label_of(xds), first);
         }
     }
@@ -380,17 +390,6 @@ sort_model(cn_model_t *model)
 }
 
 
-/* A waypoint that no service uses is one all the same; one whose services are not known is none. */
-static bool
-is_empty(const cn_xds_t *xds)
-{
-    const cn_xds_resource_t  *resource = cn_xds_find(xds->state, CN_XDS_LISTENERS,
-                                                     CN_BYTES("main_internal"));
-
-    return resource != NULL && resource->is_good;
-}
-
-
 static cn_status_t
 read_all(cn_xds_t *xds)
 {
@@ -400,9 +399,10 @@ read_all(cn_xds_t *xds)
     xds->workloads = cn_map_create_in(xds->pool);
     xds->services = cn_map_create_in(xds->pool);
     xds->trust_domains = CN_ARRAY_INIT(xds->pool, cn_bytes_t);
+    xds->original = cn_map_create_in(xds->pool);
 
     if (xds->clusters == NULL || xds->workloads == NULL || xds->services == NULL
-        || xds->state->rejected_pool == NULL)
+        || xds->original == NULL || xds->state->rejected_pool == NULL)
     {
         return CN_ERR_MEMORY;
     }
@@ -431,7 +431,8 @@ read_all(cn_xds_t *xds)
 
     xds->read.resource = NULL;
 
-    if (xds->model->services.count == 0 && !is_empty(xds)) {
+    /* a waypoint that no service uses is one all the same; one whose services are not known is none */
+    if (xds->model->services.count == 0 && !xds->main_known) {
         cn_read_error(&xds->read, NULL, "Listener", "there is no main_internal with a service");
         return CN_ERR_NOT_FOUND;
     }

@@ -10,9 +10,6 @@
 
 #define HBONE_PORT      15008
 #define HTTP_OPTIONS    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-#define INTERNAL        CN_XDS_TYPE("envoy.extensions.transport_sockets.internal_upstream.v3." \
-                                    "InternalUpstreamTransport")
-#define RAW             CN_XDS_TYPE("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")
 
 /* How Envoy's listeners reach each other: cairn needs none of them. */
 static const char *const  plumbing[] = {
@@ -22,23 +19,6 @@ static const char *const  plumbing[] = {
 
 
 /* ---- clusters ---- */
-
-static cn_bytes_t
-struct_string(const Cairn__Struct *object, const char *key)
-{
-    for (size_t i = 0; object != NULL && i < object->n_fields; i++) {
-        const Cairn__Struct__Field  *field = object->fields[i];
-
-        if (cn_bytes_equal(cn_decoded(field->key), cn_bytes_str(key)) && field->value != NULL
-            && field->value->kind_case == CAIRN__VALUE__KIND_STRING_VALUE)
-        {
-            return cn_decoded(field->value->string_value);
-        }
-    }
-
-    return CN_BYTES_NONE;
-}
-
 
 /* filter_metadata.istio.services[0]. */
 static const Cairn__Struct *
@@ -132,37 +112,6 @@ read_options(cn_xds_t *xds, const Cairn__NamedAny *named, cn_cluster_t *cluster)
 }
 
 
-/* Through the tunnel as it is: nothing is wrapped around what the application speaks. */
-static void
-check_transport(cn_xds_t *xds, const Cairn__TransportSocket *socket)
-{
-    const Cairn__InternalUpstreamTransport  *internal;
-    const Cairn__TransportSocket            *inner;
-
-    if (socket == NULL || socket->typed_config == NULL) {
-        return;
-    }
-
-    if (!cn_bytes_equal(cn_decoded(socket->typed_config->type_url), CN_BYTES(INTERNAL))) {
-        cn_read_error(&xds->read, NULL, "transport_socket", "%.*s is not implemented",
-                      CN_BYTES_ARG(cn_decoded(socket->typed_config->type_url)));
-        return;
-    }
-
-    internal = cn_decode(&xds->read, &cairn__internal_upstream_transport__descriptor,
-                         cn_decoded(socket->typed_config->value), "transport_socket");
-    inner = internal == NULL ? NULL : internal->transport_socket;
-
-    if (inner != NULL && inner->typed_config != NULL
-        && !cn_bytes_equal(cn_decoded(inner->typed_config->type_url), CN_BYTES(RAW)))
-    {
-        cn_read_error(&xds->read, NULL, "transport_socket.transport_socket",
-                      "%.*s is not implemented",
-                      CN_BYTES_ARG(cn_decoded(inner->typed_config->type_url)));
-    }
-}
-
-
 static void
 read_balancer(cn_xds_t *xds, const Cairn__Cluster *message, cn_cluster_t *cluster)
 {
@@ -187,6 +136,14 @@ read_balancer(cn_xds_t *xds, const Cairn__Cluster *message, cn_cluster_t *cluste
 }
 
 
+static int32_t
+type_of(const Cairn__Cluster *message)
+{
+    return message->cluster_discovery_type_case == CAIRN__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE
+           ? message->type : -1;
+}
+
+
 static void
 fill_cluster(cn_xds_t *xds, const Cairn__Cluster *message, cn_cluster_t *cluster)
 {
@@ -195,13 +152,11 @@ fill_cluster(cn_xds_t *xds, const Cairn__Cluster *message, cn_cluster_t *cluster
 
     cn_cluster_defaults(cluster, xds->pool);
     cluster->name = cn_decoded(message->name);
-    cluster->service_host = struct_string(service, "host");
-    cluster->service_name = struct_string(service, "name");
-    cluster->service_namespace = struct_string(service, "namespace");
+    cluster->service_host = cn_xds_struct_string(service, "host");
+    cluster->service_name = cn_xds_struct_string(service, "name");
+    cluster->service_namespace = cn_xds_struct_string(service, "namespace");
 
-    if (message->cluster_discovery_type_case != CAIRN__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE
-        || message->type != CAIRN__CLUSTER__DISCOVERY_TYPE__EDS)
-    {
+    if (type_of(message) != CAIRN__CLUSTER__DISCOVERY_TYPE__EDS) {
         cn_read_error(&xds->read, NULL, "type", "a cluster without EDS is not implemented");
     }
 
@@ -220,11 +175,24 @@ fill_cluster(cn_xds_t *xds, const Cairn__Cluster *message, cn_cluster_t *cluster
 
     read_balancer(xds, message, cluster);
     read_breakers(xds, message->circuit_breakers, cluster);
-    check_transport(xds, message->transport_socket);
+    cn_xds_read_transport(xds, message);
 
     for (size_t i = 0; i < message->n_typed_extension_protocol_options; i++) {
         read_options(xds, message->typed_extension_protocol_options[i], cluster);
     }
+}
+
+
+/*
+ * A headless service's: whoever wants it goes to a pod's address, which leads to no chain of the
+ * service.  It has no endpoints, so it is not in the model; a chain that leads there is refused if
+ * it can be reached.
+ */
+static bool
+goes_where_it_was_sent(const Cairn__Cluster *message)
+{
+    return type_of(message) == CAIRN__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST
+           && message->lb_policy == CAIRN__CLUSTER__LB_POLICY__CLUSTER_PROVIDED;
 }
 
 
@@ -258,6 +226,13 @@ cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value)
 
     if (message == NULL) {
         return false;
+    }
+
+    if (goes_where_it_was_sent(message)) {
+        if (cn_map_set(xds->original, cn_decoded(message->name), xds) != CN_OK) {
+            cn_read_no_memory(&xds->read);
+        }
+        return xds->read.errors == errors;
     }
 
     fill_cluster(xds, message, &cluster);
@@ -357,6 +332,10 @@ add_endpoint(cn_xds_t *xds, const Cairn__LbEndpoint *message, cn_cluster_t *clus
         || message->endpoint->address == NULL || !read_address(message->endpoint->address, &made))
     {
         cn_read_error(&xds->read, NULL, "endpoint.address", "a kind of address is not implemented");
+        return;
+    }
+
+    if (xds->by_mode && !cn_xds_check_mode(xds, message->metadata, made.hbone_port != 0)) {
         return;
     }
 

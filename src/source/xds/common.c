@@ -21,6 +21,7 @@ static const char *const  observers[] = {
 static const char *const  struct_observers[] = {
     CN_XDS_TYPE("io.istio.http.peer_metadata.Config"),
     CN_XDS_TYPE("envoy.tcp.metadataexchange.config.MetadataExchange"),
+    CN_XDS_TYPE("envoy.extensions.network_filters.peer_metadata.UpstreamConfig"),
 };
 
 

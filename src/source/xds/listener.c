@@ -282,13 +282,13 @@ read_addresses(cn_xds_t *xds, const Cairn__Listener *listener, cn_xds_resource_t
     cn_xds_label(xds, "Listener", CN_BYTES(MAIN));
     cn_xds_walk_tree(xds, listener->filter_chain_matcher, NULL, &found);
 
-    if (!found.broken && found.hosts == NULL) {
+    if (!found.broken && found.hosts == NULL && !found.partial) {
         return true;
     }
 
     cn_xds_blame(xds, CN_XDS_LISTENERS, resource, "Listener " MAIN, first);
 
-    if (resource->good.len == 0) {
+    if (resource->good.len == 0 || (!found.broken && found.hosts == NULL)) {
         return false;
     }
 
@@ -305,6 +305,54 @@ read_addresses(cn_xds_t *xds, const Cairn__Listener *listener, cn_xds_resource_t
     xds->read.report = loud;
 
     return false;
+}
+
+
+/* ---- chains that go where a connection was sent ---- */
+
+static bool
+goes_where_it_was_sent(const cn_xds_t *xds, const cn_chain_config_t *chain)
+{
+    if (cn_map_get(xds->original, chain->tcp_cluster) != NULL) {
+        return true;
+    }
+
+    CN_ARRAY_EACH(&chain->routes, const cn_route_t, route) {
+        CN_ARRAY_EACH(&route->destinations, const cn_destination_t, destination) {
+            if (cn_map_get(xds->original, destination->cluster) != NULL) {
+                return true;
+            }
+        }
+    }
+
+    return false;
+}
+
+
+/* Of a service without addresses nobody gets there, and istiod has these of every headless one. */
+static bool
+refuse_original(cn_xds_t *xds, const cn_xds_resource_t *resource)
+{
+    bool  any = false;
+
+    CN_ARRAY_EACH(&xds->model->services, cn_service_t, service) {
+        CN_ARRAY_EACH(&service->chains, cn_chain_config_t, chain) {
+            size_t  first = xds->read.report->entries.count;
+
+            if (service->addresses.count > 0 && !chain->refused
+                && goes_where_it_was_sent(xds, chain))
+            {
+                cn_xds_label(xds, "FilterChain", chain->name);
+                cn_read_error(&xds->read, NULL, "cluster", "of type ORIGINAL_DST for a service that "
+                              "has addresses is not implemented");
+                cn_xds_blame(xds, CN_XDS_LISTENERS, resource, "Listener " MAIN, first);
+                chain->refused = true;
+                any = true;
+            }
+        }
+    }
+
+    return any;
 }
 
 
@@ -360,7 +408,7 @@ cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource)
 {
     cn_report_t  *loud = xds->read.report;
     frame_t       frame;
-    bool          is_pushed;
+    bool          is_pushed, known;
 
     cn_xds_label(xds, "Listener", CN_BYTES(MAIN));
 
@@ -380,7 +428,10 @@ cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource)
         cn_fiber_rest();
     }
 
-    if (read_addresses(xds, frame.listener, resource) && is_pushed && !frame.unnamed) {
+    xds->main_known = is_pushed && !frame.unnamed;
+    known = read_addresses(xds, frame.listener, resource);
+
+    if (!refuse_original(xds, resource) && known && xds->main_known) {
         cn_xds_set_good(xds->state, resource);
     }
 

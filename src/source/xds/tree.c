@@ -15,6 +15,9 @@ static const char *const  inputs[] = {
     INPUT("FilterStateInput"),
 };
 
+/* What istiod writes for a service without addresses. */
+static const uint8_t  unspecified[][16] = { { 0 }, { [10] = 0xff, [11] = 0xff } };
+
 typedef struct {
     cn_xds_t                     *xds;
     const cn_map_t               *only;
@@ -74,6 +77,19 @@ say_broken_for(const walk_t *walk, cn_bytes_t host)
 }
 
 
+/* Addresses that lead to pods themselves, whatever the port. */
+static void
+say_partial(const walk_t *walk, cn_bytes_t chain)
+{
+    if (!walk->found->partial) {
+        cn_read_error(&walk->xds->read, NULL, "filter_chain_matcher",
+                      "%.*s, which is no service's, is not implemented", CN_BYTES_ARG(chain));
+    }
+
+    walk->found->partial = true;
+}
+
+
 /* A leaf: all of the ranges belong to the chain's service. */
 static void
 walk_action(const walk_t *walk, const Cairn__TypedExtension *action)
@@ -82,9 +98,12 @@ walk_action(const walk_t *walk, const Cairn__TypedExtension *action)
     cn_service_t   *service;
     cn_xds_name_t   name;
 
-    if (!cn_xds_parse_name(cn_decoded(action->name), &name)
-        || (walk->only != NULL && cn_map_get(walk->only, name.host) == NULL))
-    {
+    if (!cn_xds_parse_name(cn_decoded(action->name), &name)) {
+        say_partial(walk, cn_decoded(action->name));
+        return;
+    }
+
+    if (walk->only != NULL && cn_map_get(walk->only, name.host) == NULL) {
         return;
     }
 
@@ -101,6 +120,10 @@ walk_action(const walk_t *walk, const Cairn__TypedExtension *action)
         {
             say_broken_for(walk, name.host);
             return;
+        }
+
+        if (memcmp(ip, unspecified[0], 16) == 0 || memcmp(ip, unspecified[1], 16) == 0) {
+            continue;
         }
 
         if (walk->taken == NULL || cn_map_get(walk->taken, cn_bytes(ip, sizeof(ip))) == NULL) {

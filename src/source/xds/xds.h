@@ -13,6 +13,7 @@
 #include "model/read.h"
 #include "source/xds/state.h"
 
+#include "cluster.pb-c.h"
 #include "core.pb-c.h"
 #include "http.pb-c.h"
 #include "listener.pb-c.h"
@@ -35,8 +36,11 @@ typedef struct {
     cn_map_t                  *clusters;    /* name -> 1 + its position in the model */
     cn_map_t                  *workloads;   /* 16 octets of address -> 1 + its position */
     cn_map_t                  *services;    /* host -> 1 + its position */
+    cn_map_t                  *original;    /* names of clusters that go where they were sent */
     cn_bytes_t                 endpoints;   /* under which name the last cluster's are */
     cn_array_t                 trust_domains;   /* cn_bytes_t, of connect_terminate */
+    bool                       by_mode;     /* its endpoints' labels choose how they are reached */
+    bool                       main_known;  /* which services there are is known, if not all of them */
     /* what stands before all chains, or which they are, cannot be known: none may serve */
     bool                       all_refused;
 } cn_xds_t;
@@ -52,6 +56,15 @@ bool cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value);
 
 /* As they: connect_terminate.  xds->trust_domains has its trust domains, or none.  (terminate.c) */
 bool cn_xds_read_terminate(cn_xds_t *xds, cn_bytes_t value);
+
+/* How the cluster's endpoints are reached, and whether they are so by their labels.  (transport.c) */
+void cn_xds_read_transport(cn_xds_t *xds, const Cairn__Cluster *message);
+
+/* False: the endpoint of such a cluster cannot be reached as its labels say; reported. */
+bool cn_xds_check_mode(cn_xds_t *xds, const Cairn__Metadata *metadata, bool has_tunnel);
+
+/* A text of an object, or none. */
+cn_bytes_t cn_xds_struct_string(const Cairn__Struct *object, const char *key);
 
 /* main_internal, chain by chain, and the tree of addresses.  (listener.c) */
 void cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource);
@@ -96,6 +109,7 @@ cn_chain_config_t *cn_xds_chain_of_port(const cn_service_t *service, uint16_t po
 /* What a walk found wrong. */
 typedef struct {
     bool       broken;          /* with the tree: anything may be missing */
+    bool       partial;         /* what leads to no service is not there */
     cn_map_t  *hosts;           /* with the addresses of these alone */
 } cn_xds_tree_t;
 

@@ -558,7 +558,8 @@ push_of(cn_pool_t *pool, cn_bytes_t name, cn_bytes_t chains)
 }
 
 
-#define REVIEWS  "reviews.default.svc.cluster.local"
+#define PLUMBING  CN_BYTES_INIT("\x0a\x11" "connect_originate")
+#define REVIEWS   "reviews.default.svc.cluster.local"
 
 /*
  * What cannot be read may be what restricts: the chain that it is, or the listener that would
@@ -576,23 +577,23 @@ what_cannot_be_read_opens_nothing(void **state)
         const char  *more;              /* the name of a chain more */
     } cases[] = {
         { "a filter of the TCP half that nobody knows", CN_BYTES_INIT("\x2a\x00"),
-          CN_BYTES_INIT("\x0a\x01x"), 1, "envoy.extensions.filters.network.ratelimit.v3.RateLimit",
+          PLUMBING, 1, "envoy.extensions.filters.network.ratelimit.v3.RateLimit",
           NULL },
-        { "a policy in the TCP half alone", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"),
+        { "a policy in the TCP half alone", CN_BYTES_INIT("\x2a\x00"), PLUMBING,
           1, "envoy.extensions.filters.network.rbac.v3.RBAC", NULL },
-        { "a second HTTP half", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 1, NULL,
+        { "a second HTTP half", CN_BYTES_INIT("\x2a\x00"), PLUMBING, 1, NULL,
           "inbound-vip|9080|http/v1|" REVIEWS },
-        { "a second TCP half", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 1, NULL,
+        { "a second TCP half", CN_BYTES_INIT("\x2a\x00"), PLUMBING, 1, NULL,
           "inbound-vip|9080|tcp/v1|" REVIEWS },
-        { "nothing is wrong", CN_BYTES_INIT("\x2a\x00"), CN_BYTES_INIT("\x0a\x01x"), 0, NULL, NULL },
+        { "nothing is wrong", CN_BYTES_INIT("\x2a\x00"), PLUMBING, 0, NULL, NULL },
         { "a match that would choose among chains", CN_BYTES_INIT("\x0a\x00"),
-          CN_BYTES_INIT("\x0a\x01x"), 1, NULL, NULL },
-        { "a field that nobody knows", CN_BYTES_INIT("\x98\x06\x01"), CN_BYTES_INIT("\x0a\x01x"),
+          PLUMBING, 1, NULL, NULL },
+        { "a field that nobody knows", CN_BYTES_INIT("\x98\x06\x01"), PLUMBING,
           1, NULL, NULL },
-        { "TLS", CN_BYTES_INIT("\x32\x00"), CN_BYTES_INIT("\x0a\x01x"), 1, NULL, NULL },
+        { "TLS", CN_BYTES_INIT("\x32\x00"), PLUMBING, 1, NULL, NULL },
         { "a filter that is no message", CN_BYTES_INIT("\x1a\x01\xff"),
-          CN_BYTES_INIT("\x0a\x01x"), 1, NULL, NULL },
-        { "a chain whose name is a number", CN_BYTES_INIT("\x38\x01"), CN_BYTES_INIT("\x0a\x01x"),
+          PLUMBING, 1, NULL, NULL },
+        { "a chain whose name is a number", CN_BYTES_INIT("\x38\x01"), PLUMBING,
           2, NULL, NULL },
         { "a listener whose name is a number", CN_BYTES_INIT("\x2a\x00"),
           CN_BYTES_INIT("\x08\x01"), 2, NULL, NULL },
@@ -629,6 +630,26 @@ what_cannot_be_read_opens_nothing(void **state)
 }
 
 
+/* Somebody put it there; what it was to do is not done, and all else is as it was. */
+static void
+a_listener_beside_istiods_is_refused_by_name(void **state)
+{
+    cn_pool_t    *pool = cn_pool_create(4096, NULL);
+    cn_report_t  *report = cn_report_create(pool);
+    cn_bytes_t    lds = read_file(pool, RECORDED "01-plain/lds.pb");
+    cn_bytes_t    more = push_of(pool, field(pool, 1, CN_BYTES("mine")), CN_BYTES_NONE);
+    chains_t      found = chains_with(pool, join(pool, lds, more), report);
+
+    (void) state;
+    assert_true(is_reported(report, pool, "error: Listener mine: a listener beside istiod's own is "
+                                          "not implemented"));
+    assert_int_equal(report->errors, 1);
+    assert_int_equal(found.refused, 0);
+    assert_true(found.all > 5);
+    cn_pool_destroy(pool);
+}
+
+
 int
 main(void)
 {
@@ -640,6 +661,7 @@ main(void)
         cmocka_unit_test(a_policy_before_all_chains_refuses_all),
         cmocka_unit_test(weights_of_endpoints_are_read),
         cmocka_unit_test(what_cannot_be_read_opens_nothing),
+        cmocka_unit_test(a_listener_beside_istiods_is_refused_by_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
