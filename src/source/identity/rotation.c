@@ -100,21 +100,6 @@ doubled(uint64_t first_ms, uint32_t times, uint64_t most_ms)
 
 
 static uint64_t
-backoff_ms(cn_rotation_t *rotation, bool transient)
-{
-    const cn_rotation_config_t  *config = &rotation->config;
-
-    if (transient && rotation->quick < config->quick_count) {
-        return jittered(doubled(config->quick_ms, rotation->quick++, config->slow_max_ms),
-                        config->quick_jitter);
-    }
-
-    return jittered(doubled(config->slow_min_ms, rotation->failures - 1 - rotation->quick,
-                            config->slow_max_ms), config->slow_jitter);
-}
-
-
-static uint64_t
 life_ms(const cn_identity_t *identity)
 {
     return identity->expires > identity->begins
@@ -130,6 +115,39 @@ left_ms(const cn_identity_t *identity)
     uint64_t  end_ms = identity->expires * 1000;
 
     return end_ms > now_ms ? end_ms - now_ms : 0;
+}
+
+
+/*
+ * A short life has no time for long pauses: of the slow ones none is longer than a tenth of it,
+ * before the end and after it.
+ */
+static uint64_t
+slow_max_ms(const cn_rotation_t *rotation)
+{
+    const cn_rotation_config_t  *config = &rotation->config;
+    uint64_t                     most = life_ms(&rotation->identity) / 10;
+
+    if (rotation->identity.expires == 0 || most > config->slow_max_ms) {
+        return config->slow_max_ms;
+    }
+
+    return most > config->slow_min_ms ? most : config->slow_min_ms;
+}
+
+
+static uint64_t
+backoff_ms(cn_rotation_t *rotation, bool transient)
+{
+    const cn_rotation_config_t  *config = &rotation->config;
+
+    if (transient && rotation->quick < config->quick_count) {
+        return jittered(doubled(config->quick_ms, rotation->quick++, config->slow_max_ms),
+                        config->quick_jitter);
+    }
+
+    return jittered(doubled(config->slow_min_ms, rotation->failures - 1 - rotation->quick,
+                            slow_max_ms(rotation)), config->slow_jitter);
 }
 
 
@@ -192,13 +210,32 @@ tell_left(const cn_rotation_t *rotation)
 }
 
 
+/* Every look_ms, and when little time is left, and when none is: neither is told late. */
+static void
+look_again(cn_rotation_t *rotation)
+{
+    const cn_identity_t  *identity = &rotation->identity;
+    uint64_t              delay_ms = rotation->config.look_ms;
+    uint64_t              left = left_ms(identity);
+    uint64_t              low = (uint64_t) ((double) life_ms(identity)
+                                            * rotation->config.low_ratio);
+    uint64_t              next = left > low ? left - low : left;
+
+    if (next > 0 && next < delay_ms) {
+        delay_ms = next + 1;
+    }
+
+    cn_timer_set(rotation->loop, &rotation->look, delay_ms);
+}
+
+
 static void
 look(cn_timer_t *timer)
 {
     cn_rotation_t  *rotation = CN_CONTAINER_OF(timer, cn_rotation_t, look);
 
     tell_left(rotation);
-    cn_timer_set(rotation->loop, timer, rotation->config.look_ms);
+    look_again(rotation);
 }
 
 
@@ -301,6 +338,7 @@ take(cn_rotation_t *rotation, cn_identity_t *identity)
            (unsigned long long) (left_ms(&rotation->identity) / 1000),
            same_roots ? "as before" : "new");
     tell_left(rotation);
+    look_again(rotation);
     rotation->events->on_identity(rotation->owner, &rotation->identity);
 
     if (!same_roots && rotation->events->on_roots != NULL) {

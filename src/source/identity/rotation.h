@@ -36,7 +36,7 @@ typedef struct {
     uint32_t  quick_count;      /* 4; tries behind the first after a transient failure, from .. */
     uint64_t  quick_ms;         /* 100; .. on, doubled each time */
     uint64_t  slow_min_ms;      /* 1,000; then, or after other failures, doubled .. */
-    uint64_t  slow_max_ms;      /* 30,000; .. up to here */
+    uint64_t  slow_max_ms;      /* 30,000; .. up to here, or a tenth of a shorter life */
     double    slow_jitter;      /* 0.2 */
     double    quick_jitter;     /* 0.1 */
     uint64_t  look_ms;          /* 60,000; how often the time that is left is looked at, and told */

@@ -426,7 +426,7 @@ an_asking_that_hangs_is_given_up(void **state)
     cn_rotation_config_t  config = cn_rotation_defaults();
 
     (void) state;
-    config.attempt_ms = 100;
+    config.attempt_ms = 400;
     config.quick_ms = 10;
     answer = HANG;
     start(&config);
@@ -436,10 +436,10 @@ an_asking_that_hangs_is_given_up(void **state)
     assert_int_equal(asked, 1);
     turn_until(&failures, 1);
     assert_int_equal(cancelled, 1);
-    assert_string_equal(last_why, "no answer within 100 ms");
-    assert_true(was_said("[warn]", "no answer within 100 ms"));
+    assert_string_equal(last_why, "no answer within 400 ms");
+    assert_true(was_said("[warn]", "no answer within 400 ms"));
     turn_until(&asked, 2);
-    assert_in_range(gap_ms(1) + 1, 100 + 9, 111 + SLACK_MS);
+    assert_in_range(gap_ms(1) + 1, 400 + 9, 411 + SLACK_MS);
     answer = MAKE;
     turn_until(&identities, 1);
 }
@@ -460,6 +460,54 @@ what_there_is_serves_while_its_renewal_fails(void **state)
     turn_until(&failures, 8);
     assert_int_equal(identities, 1);
     assert_bytes(cn_rotation_identity(rotation)->chain_pem, "chain 1");
+}
+
+
+/* Between two looks at the time. */
+static void
+the_end_is_told_when_it_comes(void **state)
+{
+    cn_rotation_config_t  config = cn_rotation_defaults();
+
+    (void) state;
+    config.quick_count = 0;
+    config.slow_min_ms = config.slow_max_ms = 60000;
+    begins_s = -18;
+    ends_s = 4;                             /* less than a tenth are left after 1..2 s */
+    start(&config);
+    turn_until(&identities, 1);
+    answer = FAIL;
+    cn_rotation_hurry(rotation);
+    turn_until(&failures, 1);
+    assert_false(was_said("[error]", ""));
+    turn_for(2300);
+    assert_true(was_said("[error]", "about to expire: left_s="));
+    turn_for(2100);
+    assert_true(was_said("[alert]", "serve with an expired certificate: expired_for_s="));
+}
+
+
+/* Ten seconds: a pause is a second at most, however often it failed. */
+static void
+a_short_life_has_short_pauses(void **state)
+{
+    cn_rotation_config_t  config = cn_rotation_defaults();
+
+    (void) state;
+    config.quick_count = 0;
+    config.slow_min_ms = 400;
+    config.slow_jitter = 0.0;
+    begins_s = 0;
+    ends_s = 10;
+    start(&config);
+    turn_until(&identities, 1);
+    answer = REFUSE;
+    cn_rotation_hurry(rotation);
+    turn_until(&failures, 5);
+    assert_in_range(gap_ms(2) + 1, 400, 400 + SLACK_MS);
+    assert_in_range(gap_ms(3) + 1, 800, 800 + SLACK_MS);
+    assert_in_range(gap_ms(4) + 1, 1000, 1000 + SLACK_MS);
+    assert_in_range(gap_ms(5) + 1, 1000, 1000 + SLACK_MS);
 }
 
 
@@ -505,9 +553,9 @@ little_time_left_is_an_error_and_none_an_alert(void **state)
     assert_true(was_said("[alert]", "serve with an expired certificate: expired_for_s="));
     assert_bytes(cn_rotation_identity(rotation)->chain_pem, "chain 1");
 
-    /* again and again: the log writes five a second of a kind */
+    /* again and again, though the log counts what comes too often within a second */
     log_len = 0;
-    turn_for(1200);
+    turn_for(1300);
     assert_true(was_said("[alert]", "failures=1 reason=\"it is away\""));
 
     answer = MAKE;
@@ -620,6 +668,8 @@ main(void)
         CASE(what_is_refused_is_tried_again_later),
         CASE(an_asking_that_hangs_is_given_up),
         CASE(what_there_is_serves_while_its_renewal_fails),
+        CASE(the_end_is_told_when_it_comes),
+        CASE(a_short_life_has_short_pauses),
         CASE(little_time_left_is_an_error_and_none_an_alert),
         CASE(a_grace_that_is_over_is_no_loop),
         CASE(the_same_at_the_end_is_an_error),
