@@ -282,7 +282,7 @@ void
 cn_listeners_set_identity(cn_listeners_t *listeners, cn_tls_context_t *context)
 {
     cn_tls_context_unref(listeners->identity);
-    listeners->identity = cn_tls_context_ref(context);
+    listeners->identity = context != NULL ? cn_tls_context_ref(context) : NULL;
 }
 
 

@@ -18,7 +18,7 @@ typedef struct cn_listeners_s cn_listeners_t;
 cn_listeners_t *cn_listeners_create(cn_worker_env_t *env) CN_MUST_USE;
 void cn_listeners_destroy(cn_listeners_t *listeners);
 
-/* The identity for new handshakes (takes a reference). */
+/* The identity for new handshakes (takes a reference); NULL: new connections are closed. */
 void cn_listeners_set_identity(cn_listeners_t *listeners, cn_tls_context_t *context);
 
 /* A freshly accepted socket; local is where it was accepted.  Takes fd. */

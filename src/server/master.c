@@ -201,6 +201,7 @@ published(void *owner, const cn_publication_t *publication)
         cn_log(CN_LOG_ERROR, "master", "tell readiness: the guard does not listen");
     }
 
+    cn_own_identity_follow(master->identity);
     adopt_own(master, publication);
     master->reload_told = false;
     cn_timer_set(master->loop, &master->adoption, ADOPTION_MS);
@@ -212,6 +213,7 @@ unchanged(void *owner)
 {
     master_t  *master = owner;
 
+    cn_own_identity_follow(master->identity);
     tell_reload(master, "unchanged", atomic_load(cn_slab_generation(master->slab)), NULL);
 }
 

@@ -35,13 +35,22 @@ void cn_own_identity_destroy(cn_own_identity_t *own);
 /* Makes the first one, and goes on renewing. */
 void cn_own_identity_start(cn_own_identity_t *own);
 
-/* The configuration is read anew: so are files. */
+/* The configuration is read anew: so are files, which are also read whenever they change. */
 void cn_own_identity_reload(cn_own_identity_t *own);
 
 /* Renews no more: a newer master does. */
 void cn_own_identity_stop(cn_own_identity_t *own);
 
-/* To a worker; nothing while there is none.  channel may be NULL. */
+/*
+ * There is another model: where istiod is the source it says of which trust domains peers may be.
+ * If these are others, on_changed comes within the call.
+ */
+void cn_own_identity_follow(cn_own_identity_t *own);
+
+/*
+ * To a worker; nothing while there is none, or while istiod has not said whom to trust.  channel may
+ * be NULL.
+ */
 void cn_own_identity_send(const cn_own_identity_t *own, cn_channel_t *channel);
 
 #endif

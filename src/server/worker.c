@@ -445,13 +445,14 @@ take_identity(worker_t *worker, const cn_channel_message_t *message)
         return;
     }
 
-    context = cn_tls_context_create(&identity, &error);
+    context = identity.trust_domain_count > 0 ? cn_tls_context_create(&identity, &error) : NULL;
 
-    if (context == NULL) {
+    if (context == NULL && identity.trust_domain_count > 0) {
         cn_log(CN_LOG_ERROR, "worker", "refuse identity: reason=\"%s\"", error);
         return;
     }
 
+    /* no domain: whoever comes is closed, as nobody can be trusted */
     cn_listeners_set_identity(worker->listeners, context);
     cn_upstream_set_identity(worker->env.upstream, context);
     cn_tls_context_unref(context);
