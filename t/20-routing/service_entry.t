@@ -219,6 +219,37 @@ RBAC: access denied
 ~~~
 200
 
+=== hosts are compared without case, wherever they stand
+--- reload
+--- resources
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: default, labels: {istio.io/use-waypoint: waypoint}}
+spec:
+  hosts: [DB.Example.com]
+  addresses: [240.1.1.1]
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 9080}]
+  resolution: STATIC
+  endpoints: [{address: %%POD_near_v1%%}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: default}
+spec:
+  hosts: [db.EXAMPLE.com]
+  http: [{route: [{destination: {host: Db.example.com}}], headers: {response: {set: {x-by: route}}}}]
+--- request
+as sleep to db.example.com:80 GET /
+~~~
+as sleep to DB.example.COM:80 GET /
+--- expect
+200
+x-by: route
+@pod near-v1
+~~~
+200
+x-by: route
+
 === a resolution that is not implemented is said, and the host is not there; others go on
 --- reload
 --- resources

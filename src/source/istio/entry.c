@@ -305,7 +305,9 @@ read_hosts(const cn_istio_t *istio, cn_read_t *read, cn_doc_t *spec, cn_array_t 
         cn_read_error(read, node == NULL ? spec : node, "spec.hosts", "is missing or empty");
     }
 
-    CN_ARRAY_EACH(hosts, const cn_bytes_t, host) {
+    CN_ARRAY_EACH(hosts, cn_bytes_t, host) {
+        *host = cn_istio_lower(read->pool, *host);
+
         if (cn_bytes_find_octet(*host, '*') != SIZE_MAX) {
             cn_read_error(read, node, "spec.hosts", "%.*s: a wildcard is not implemented",
                           CN_BYTES_ARG(*host));
@@ -356,7 +358,7 @@ read_given_addresses(cn_read_t *read, cn_bytes_t host, bool only, cn_array_t *ad
         const cn_doc_t  *value = cn_doc_get(item, "value");
         const cn_doc_t  *whose = cn_doc_get(item, "host");
 
-        if (value != NULL && (whose == NULL ? only : cn_bytes_equal(whose->text, host))) {
+        if (value != NULL && (whose == NULL ? only : cn_bytes_equal_nocase(whose->text, host))) {
             cn_istio_add_ip(read, value, "status.addresses", value->text, addresses);
         }
     }

@@ -311,7 +311,12 @@ bool cn_istio_selects(const cn_array_t *wanted, const cn_array_t *labels);
  */
 cn_kube_service_t *cn_istio_service(const cn_istio_t *istio, cn_bytes_t host,
     cn_bytes_t name_space);
-cn_bytes_t cn_istio_full_host(cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space);
+
+/* Its full name in lower case, as hosts are compared, whether there is such a service or not. */
+cn_bytes_t cn_istio_full_host(cn_istio_t *istio, cn_bytes_t given, cn_bytes_t name_space);
+
+/* ASCII letters in lower case, in pool; none: memory. */
+cn_bytes_t cn_istio_lower(cn_pool_t *pool, cn_bytes_t text);
 const cn_kube_port_t *cn_istio_port(const cn_kube_service_t *service, uint16_t port);
 const cn_subset_t *cn_istio_subset(const cn_kube_service_t *service, cn_bytes_t name);
 

@@ -140,9 +140,27 @@ cn_istio_origin(const cn_read_t *read, const cn_doc_t *node)
 
 
 cn_bytes_t
-cn_istio_full_host(cn_istio_t *istio, cn_bytes_t host, cn_bytes_t name_space)
+cn_istio_lower(cn_pool_t *pool, cn_bytes_t text)
+{
+    uint8_t  *lower = cn_pool_octets(pool, text.len);
+
+    if (lower == NULL) {
+        return CN_BYTES_NONE;
+    }
+
+    for (size_t i = 0; i < text.len; i++) {
+        lower[i] = cn_lower(text.ptr[i]);
+    }
+
+    return cn_bytes(lower, text.len);
+}
+
+
+cn_bytes_t
+cn_istio_full_host(cn_istio_t *istio, cn_bytes_t given, cn_bytes_t name_space)
 {
     cn_bytes_t  domain = istio->model->cluster_domain;
+    cn_bytes_t  host = cn_istio_lower(istio->pool, given);
     cn_bytes_t  rest = host;
     cn_bytes_t  label;
     size_t      dots = 0;

@@ -96,18 +96,13 @@ cn_rule_set_serve(cn_read_t *read, cn_rule_set_t *set, cn_kube_service_t *servic
 cn_bytes_t
 cn_rule_lower(cn_read_t *read, cn_bytes_t bytes)
 {
-    uint8_t  *lower = cn_pool_octets(read->pool, bytes.len);
+    cn_bytes_t  lower = cn_istio_lower(read->pool, bytes);
 
-    if (lower == NULL) {
+    if (lower.ptr == NULL && bytes.len > 0) {
         cn_read_no_memory(read);
-        return CN_BYTES_NONE;
     }
 
-    for (size_t i = 0; i < bytes.len; i++) {
-        lower[i] = cn_lower(bytes.ptr[i]);
-    }
-
-    return cn_bytes(lower, bytes.len);
+    return lower;
 }
 
 
