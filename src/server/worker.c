@@ -53,6 +53,7 @@ struct worker_s {
     cn_listeners_t           *listeners;
     cn_channel_t             *guard;
     cn_channel_t             *master;
+    uint64_t                  offered;      /* the generation offered last, adopted or not yet */
     cn_publication_reader_t   from_guard;
     cn_publication_reader_t   from_master;
     cn_task_t                 adopt;
@@ -316,6 +317,7 @@ adopt_step(cn_task_t *task)
 
     default:
         worker->adopting = false;
+        worker->offered = cn_tables_generation(worker->env.tables);
         cn_log(CN_LOG_ERROR, "worker", "refuse snapshot: reason=\"%s\"", what);
         tell_adopted(worker, 0, true);
         return;
@@ -366,6 +368,11 @@ take_publication(worker_t *worker, cn_publication_reader_t *reader, cn_channel_m
         return;
     }
 
+    if (reader->publication.generation <= worker->offered) {
+        close_publication(&reader->publication);    /* the guard's copy: told once it is adopted */
+        return;
+    }
+
     if (cn_tables_offer(worker->env.tables, &reader->publication) != CN_OK) {
         cn_log(CN_LOG_ERROR, "worker", "refuse snapshot: generation=%llu reason=\"header\"",
                (unsigned long long) reader->publication.generation);
@@ -373,6 +380,7 @@ take_publication(worker_t *worker, cn_publication_reader_t *reader, cn_channel_m
         return;
     }
 
+    worker->offered = reader->publication.generation;
     cn_loop_post(worker->env.loop, CN_PHASE_READY, &worker->adopt);
 }
 
