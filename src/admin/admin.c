@@ -65,6 +65,7 @@ static const endpoint_t  endpoints[] = {
     { "/metrics", FULL | METRICS, cn_page_prometheus },
     { "/stats", FULL, cn_page_stats },
     { "/config_dump", FULL, cn_page_config_dump },
+    { "/certs", FULL, cn_page_certs },
     { "/status.json", FULL, cn_page_status },
     { "/routes.json", FULL, cn_page_routes },
     { "/clusters.json", FULL, cn_page_clusters },

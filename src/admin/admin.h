@@ -20,6 +20,19 @@ typedef struct cn_admin_s cn_admin_t;
 /* As the agent's: /drain tells peers to go and stays, /quitquitquit ends at once. */
 typedef enum { CN_ADMIN_DRAIN, CN_ADMIN_QUIT } cn_admin_command_t;
 
+/* Who the waypoint is; views until the loop turns.  Paths are NULL where there are no files. */
+typedef struct {
+    cn_bytes_t   chain_pem;
+    cn_bytes_t   roots_pem;
+    const char  *chain_path;
+    const char  *roots_path;
+    uint64_t     begins;                /* of the leaf, s since 1970 */
+    uint64_t     expires;
+    uint64_t     renewals;
+    uint32_t     failures;              /* since the last renewal */
+    const char  *why;                   /* of the last failure; "" or NULL: none */
+} cn_admin_identity_t;
+
 /* What the admin side may see; all outlives the admin. */
 typedef struct {
     void               *owner;
@@ -33,6 +46,8 @@ typedef struct {
     bool                (*ready)(void *owner);
     const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
     const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */
+    /* False: there is no certificate; what is told of failures counts all the same.  May be NULL. */
+    bool                (*identity)(void *owner, cn_admin_identity_t *identity);
     void                (*command)(void *owner, cn_admin_command_t command);
 } cn_admin_view_t;
 

@@ -84,6 +84,31 @@ print_gauge(cn_page_t *page, const char *name, uint64_t value)
 }
 
 
+/*
+ * The first two by the names that Istio's agent and Envoy have for them: alerts on these are known.
+ */
+static void
+print_certificate(cn_page_t *page)
+{
+    cn_admin_identity_t  identity;
+
+    if (cn_page_identity(page, &identity)) {
+        int64_t  left = cn_page_seconds_left(&identity);
+
+        cn_page_printf(page, "# TYPE istio_agent_cert_expiry_seconds gauge\n"
+                             "istio_agent_cert_expiry_seconds{resource_name=\"default\"} %lld\n",
+                       (long long) left);
+        print_gauge(page, "envoy_server_days_until_first_cert_expiring",
+                    left > 0 ? (uint64_t) left / (24 * 3600) : 0);
+    }
+
+    cn_page_printf(page, "# TYPE cairn_certificate_renewals_total counter\n"
+                         "cairn_certificate_renewals_total %llu\n",
+                   (unsigned long long) identity.renewals);
+    print_gauge(page, "cairn_certificate_failures", identity.failures);
+}
+
+
 static void
 print_own(cn_page_t *page)
 {
@@ -101,6 +126,7 @@ print_own(cn_page_t *page)
                          "cairn_master_longest_turn_seconds %.15g\n",
                    (double) view->loop->longest_turn_us * 1e-6);
     print_dropped(page);
+    print_certificate(page);
     print_gauge(page, "cairn_ready", view->ready(view->owner));
     print_gauge(page, "cairn_config_generation", cn_tables_generation(view->tables));
     print_gauge(page, "cairn_config_errors", report != NULL ? report->errors : 0);

@@ -37,12 +37,22 @@ void cn_page_json(cn_page_t *page, json_t *object);
  */
 cn_bytes_t cn_page_parameter(cn_page_t *page, const char *name, unsigned at);
 
+/* Who the waypoint is.  False: there is no certificate.  (certs_page.c) */
+bool cn_page_identity(const cn_page_t *page, cn_admin_identity_t *identity);
+
+/* Of its certificate's life; less than 0 behind its end. */
+int64_t cn_page_seconds_left(const cn_admin_identity_t *identity);
+
+/* The same for /status.json, a new value; NULL: memory. */
+json_t *cn_page_describe_identity(const cn_page_t *page) CN_MUST_USE;
+
 /* One function a page. */
 void cn_page_ready(cn_page_t *page);
 void cn_page_live(cn_page_t *page);
 void cn_page_prometheus(cn_page_t *page);
 void cn_page_stats(cn_page_t *page);
 void cn_page_config_dump(cn_page_t *page);
+void cn_page_certs(cn_page_t *page);
 void cn_page_status(cn_page_t *page);
 void cn_page_routes(cn_page_t *page);
 void cn_page_clusters(cn_page_t *page);

@@ -101,6 +101,7 @@ cn_page_status(cn_page_t *page)
     cn_print_set(&object, "generation", number(cn_tables_generation(view->tables)));
     cn_print_set(&object, "errors", number(report != NULL ? report->errors : 0));
     cn_print_set(&object, "warnings", number(report != NULL ? report->warnings : 0));
+    cn_print_set(&object, "identity", cn_page_describe_identity(page));
     cn_print_set(&object, "workers", describe_workers(page));
 
     if (model != NULL) {

@@ -670,6 +670,13 @@ current_report(void *owner)
 }
 
 
+static bool
+current_identity(void *owner, cn_admin_identity_t *identity)
+{
+    return cn_own_identity_view(((master_t *) owner)->identity, identity);
+}
+
+
 static void
 run_command(void *owner, cn_admin_command_t command)
 {
@@ -770,6 +777,7 @@ open_master(master_t *master, uint32_t number)
         .ready = is_ready,
         .model = current_model,
         .report = current_report,
+        .identity = current_identity,
         .command = run_command,
     };
     master->admin = cn_admin_create(master->loop, &master->view);

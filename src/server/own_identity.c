@@ -24,6 +24,7 @@ struct cn_own_identity_s {
     void                            *owner;
     cn_timer_t                       renew;         /* development; files: to watch them */
     cn_identity_t                    identity;      /* of the development CA */
+    uint64_t                         issued;        /* how many by that */
     uint64_t                         domains;       /* hash of those that workers have; 0: none */
     cn_rotation_t                   *rotation;      /* NULL: the development CA */
     cn_identity_files_t             *files;         /* NULL: there are none to be watched */
@@ -88,6 +89,37 @@ issue_identity(cn_own_identity_t *own, cn_identity_t *identity, char error[CN_ID
     cn_identity_ca_close(ca);
 
     return status;
+}
+
+
+bool
+cn_own_identity_view(const cn_own_identity_t *own, cn_admin_identity_t *view)
+{
+    const cn_identity_t  *identity = current(own);
+    bool                  files = own->bootstrap->identity == CN_IDENTITY_FILES;
+
+    *view = (cn_admin_identity_t) { .renewals = own->issued };
+
+    if (own->rotation != NULL) {
+        cn_rotation_view_t  known = cn_rotation_view(own->rotation);
+
+        view->renewals = known.renewals;
+        view->failures = known.failures;
+        view->why = known.why;
+    }
+
+    if (identity == NULL) {
+        return false;
+    }
+
+    view->chain_pem = identity->chain_pem;
+    view->roots_pem = identity->roots_pem;
+    view->chain_path = files ? own->bootstrap->certificate : NULL;
+    view->roots_path = files ? own->bootstrap->root : NULL;
+    view->begins = identity->begins;
+    view->expires = identity->expires;
+
+    return true;
 }
 
 
@@ -259,6 +291,7 @@ refresh(cn_own_identity_t *own)
 
     cn_identity_wipe(&own->identity);
     own->identity = fresh;
+    own->issued++;
 
     own->events->on_changed(own->owner);
 }

@@ -9,6 +9,7 @@
 #ifndef CN_SERVER_OWN_IDENTITY_H
 #define CN_SERVER_OWN_IDENTITY_H
 
+#include "admin/admin.h"
 #include "dns/dns.h"
 #include "model/model.h"
 #include "server/bootstrap.h"
@@ -40,6 +41,9 @@ void cn_own_identity_reload(cn_own_identity_t *own);
 
 /* Renews no more: a newer master does. */
 void cn_own_identity_stop(cn_own_identity_t *own);
+
+/* For people.  False: there is none yet. */
+bool cn_own_identity_view(const cn_own_identity_t *own, cn_admin_identity_t *view);
 
 /*
  * There is another model: where istiod is the source it says of which trust domains peers may be.
