@@ -86,9 +86,9 @@ put_header(line_t *line, const cn_request_t *request, cn_header_id_t id)
 
 
 static const char *
-protocol_name(const cn_message_t *head)
+protocol_name(cn_http_version_t version)
 {
-    switch (head->version) {
+    switch (version) {
     case CN_HTTP_10:
         return "HTTP/1.0";
     case CN_HTTP_2:
@@ -107,7 +107,9 @@ put_request_line(line_t *line, const cn_request_t *request)
     cn_bytes_t           path;
 
     if (head == NULL) {
-        put_str(line, "\"- - -\"");
+        put_str(line, "\"- - ");
+        put_str(line, request->raw ? "-" : protocol_name(request->version));
+        put_str(line, "\"");
         return;
     }
 
@@ -119,7 +121,7 @@ put_request_line(line_t *line, const cn_request_t *request)
     put_str(line, " ");
     put_value(line, path.len > 0, path);
     put_str(line, " ");
-    put_str(line, protocol_name(head));
+    put_str(line, protocol_name(head->version));
     put_str(line, "\"");
 }
 

@@ -26,8 +26,7 @@ const cn_module_t  cn_fault_module;
 static cn_verdict_t
 abort_request(cn_request_t *request, const cn_table_fault_t *fault)
 {
-    char        digits[20];
-    cn_bytes_t  code;
+    char  digits[20];
 
     if (fault->abort_kind == CN_FAULT_ABORT_HTTP) {
         return cn_request_reply(request, fault->abort_status, CN_BYTES("fault filter abort"),
@@ -35,8 +34,8 @@ abort_request(cn_request_t *request, const cn_table_fault_t *fault)
     }
 
     if (cn_pool_copy(request->pool,
-                     cn_bytes(digits, cn_u64_print(fault->abort_status, digits)), &code) != CN_OK
-        || cn_request_reply_header(request, CN_BYTES("grpc-status"), code) != CN_OK)
+                     cn_bytes(digits, cn_u64_print(fault->abort_status, digits)),
+                     &request->reply_grpc_status) != CN_OK)
     {
         return cn_request_reply(request, 500, CN_BYTES_NONE, CN_FLAG(FI), "out_of_memory");
     }

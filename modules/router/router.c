@@ -26,6 +26,8 @@
 #define TRIED_MAX       8               /* hosts remembered */
 #define UNPROCESSED_MAX 3               /* repeats of what provably was not processed */
 
+#define HTTP2_PROTOCOL_ERROR  1         /* RFC 9113, 7 */
+
 #define RESET_BODY      "upstream connect error or disconnect/reset before headers. "
 
 typedef struct {
@@ -365,9 +367,12 @@ upstream_head(void *owner, cn_message_t *head, bool end)
     cn_timer_cancel(&ctx->per_try);
     cn_chain_clear(&ctx->replay);
     ctx->replayable = false;
-    request->upstream_ms = (int64_t) ((cn_clock_us() - ctx->try_us) / 1000);
+    /* an answer to a request that goes on took no time that says anything (Envoy) */
+    if (ctx->body_ended) {
+        request->upstream_ms = (int64_t) ((cn_clock_us() - ctx->try_us) / 1000);
+    }
 
-    if (add_service_time(request, head) != CN_OK) {
+    if (ctx->body_ended && add_service_time(request, head) != CN_OK) {
         stop(ctx);
         cn_request_respond_reset(request, 0, "out_of_memory");
         return;
@@ -445,6 +450,13 @@ upstream_reset(void *owner, cn_reset_reason_t reason, const char *detail)
     failure_t      failure = failure_of(reason);
 
     (void) detail;
+
+    if (reason == CN_RESET_REMOTE && !ctx->answered
+        && ctx->exchange->reset_code == HTTP2_PROTOCOL_ERROR)
+    {
+        failure = failure_of(CN_RESET_PROTOCOL);
+    }
+
     ctx->exchange = NULL;
 
     if (ctx->answered) {
@@ -601,6 +613,7 @@ choose_host(router_ctx_t *ctx)
         return true;
 
     case CN_CHOICE_NO_CLUSTER:
+        request->upstream_cluster = CN_BYTES_NONE;
         reply_simple(ctx, request->route->no_cluster_status, CN_BYTES_NONE, CN_FLAG(NC),
                      "cluster_not_found");
         return false;
@@ -677,12 +690,20 @@ tell_grpc_timeout(cn_request_t *request, uint64_t ms)
 }
 
 
-/* x-envoy-expected-rq-timeout-ms and grpc-timeout, when there is a timeout. */
+/*
+ * x-envoy-expected-rq-timeout-ms and grpc-timeout, when there is a timeout: a try's own, if it is the
+ * shorter one.
+ */
 static cn_status_t
 tell_timeout(cn_request_t *request, uint64_t ms)
 {
+    uint64_t    per_try = request->route->retry.per_try_timeout_ms;
     char        digits[20];
     cn_bytes_t  text;
+
+    if (per_try > 0 && (ms == 0 || per_try < ms)) {
+        ms = per_try;
+    }
 
     if (ms == 0) {
         return CN_OK;

@@ -109,6 +109,8 @@ cn_carrier_refused(void *owner, const cn_refused_t *refused)
     cn_rejected_t   rejected = {
         .connection = cn_session_info(carrier->session),
         .head = refused->head,
+        .version = refused->version,
+        .sent = refused->sent,
         .status = refused->status,
         .flags = strcmp(refused->flag, "DPE") == 0 ? CN_FLAG(DPE)
                  : strcmp(refused->flag, "DR") == 0 ? CN_FLAG(DR) : 0,

@@ -236,6 +236,7 @@ cn_request_log_rejected(cn_worker_env_t *env, cn_pool_t *pool, const cn_rejected
         .pool = pool,
         .connection = rejected->connection,
         .head = rejected->head,
+        .version = rejected->head != NULL ? rejected->head->version : rejected->version,
         .response = response,
         .flags = rejected->flags,
         .details = rejected->details,
@@ -791,6 +792,7 @@ cn_request_start(cn_worker_env_t *env, cn_exchange_t *exchange, cn_message_t *he
     request->connection = exchange->connection;
     request->phase = CN_REQUEST_RECEIVED;
     request->head = head;
+    request->version = head->version;
     request->original_path = head->path;
     request->start_us = cn_clock_us();
     request->start_wall_ms = cn_clock_wall_ms();

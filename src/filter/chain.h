@@ -30,6 +30,7 @@ void cn_request_start(cn_worker_env_t *env, cn_exchange_t *exchange, cn_message_
 typedef struct {
     const cn_stream_info_t  *connection;
     cn_message_t            *head;
+    cn_http_version_t        version;   /* when there is no head */
     uint16_t                 status;
     uint32_t                 flags;
     const char              *details;

@@ -90,12 +90,85 @@ strip_headers(cn_request_t *request)
 }
 
 
+/* The values of all lines of the same name as items[first], separated by ','. */
+static cn_status_t
+join_line(cn_headers_t *headers, uint32_t first)
+{
+    cn_header_t  *line = &headers->items[first];
+    size_t        size = 0, len = 0;
+    uint32_t      kept = first + 1;
+    uint8_t      *octets;
+
+    for (uint32_t i = first; i < headers->count; i++) {
+        size += headers->items[i].id == line->id ? headers->items[i].value.len + 1 : 0;
+    }
+
+    octets = cn_pool_octets(headers->pool, size);
+
+    if (octets == NULL) {
+        return CN_ERR_MEMORY;
+    }
+
+    for (uint32_t i = first; i < headers->count; i++) {
+        const cn_header_t  header = headers->items[i];
+
+        if (header.id != line->id) {
+            headers->items[kept++] = header;
+            continue;
+        }
+
+        /* Envoy appends nothing for an empty value, no ',' either */
+        if (len > 0 && header.value.len > 0) {
+            octets[len++] = ',';
+        }
+
+        if (header.value.len > 0) {
+            memcpy(octets + len, header.value.ptr, header.value.len);
+            len += header.value.len;
+        }
+
+        headers->octets -= i > first ? header.name.len + header.value.len : header.value.len;
+    }
+
+    line->value = cn_bytes(octets, len);
+    headers->octets += len;
+    headers->count = kept;
+
+    return CN_OK;
+}
+
+
+/*
+ * One canonical request: what Envoy keeps as one value is one line, for policy, log and upstream
+ * (goldens 4).
+ */
+static cn_status_t
+join_lines(cn_headers_t *headers)
+{
+    for (uint32_t i = 0; i < headers->count; i++) {
+        bool  again = false;
+
+        for (uint32_t j = i + 1; cn_header_is_list(headers->items[i].id) && j < headers->count; j++)
+        {
+            again = again || headers->items[j].id == headers->items[i].id;
+        }
+
+        if (again && join_line(headers, i) != CN_OK) {
+            return CN_ERR_MEMORY;
+        }
+    }
+
+    return CN_OK;
+}
+
+
 static cn_status_t
 add_request_id(cn_request_t *request)
 {
-    uint8_t  *uuid;
+    const cn_header_t  *own = cn_headers_find_id(&request->head->headers, CN_HEADER_X_REQUEST_ID);
+    uint8_t            *uuid;
 
-    if (cn_headers_find_id(&request->head->headers, CN_HEADER_X_REQUEST_ID) != NULL) {
+    if (own != NULL && own->value.len > 0) {
         return CN_OK;
     }
 
@@ -106,6 +179,7 @@ add_request_id(cn_request_t *request)
     }
 
     cn_random_uuid((char *) uuid);
+    cn_headers_remove_id(&request->head->headers, CN_HEADER_X_REQUEST_ID);
 
     return cn_headers_add_id(&request->head->headers, CN_HEADER_X_REQUEST_ID,
                              cn_bytes(uuid, 36));
@@ -118,8 +192,9 @@ normalize(cn_request_t *request)
     cn_message_t  *head = request->head;
     cn_status_t    status;
 
-    if (cn_bytes_equal(head->path, CN_BYTES("*"))) {
-        return cn_request_reply(request, 404, CN_BYTES_NONE, 0, "absolute_path_rejected");
+    if (cn_bytes_equal(head->method, CN_BYTES("CONNECT")) && head->path.len == 0) {
+        request->reply_last = true;
+        return cn_request_reply(request, 404, CN_BYTES_NONE, CN_FLAG(NR), "route_not_found");
     }
 
     if (head->path.len == 0 || head->path.ptr[0] != '/') {
@@ -133,6 +208,7 @@ normalize(cn_request_t *request)
     }
 
     if (status != CN_OK) {
+        request->reply_last = true;
         return cn_request_reply(request, 400, CN_BYTES_NONE, 0, "path_normalization_failed");
     }
 
@@ -148,6 +224,7 @@ cn_proxy_request_head(cn_request_t *request)
     cn_message_t  *head = request->head;
 
     if (head->authority.len == 0) {
+        request->reply_last = true;
         return cn_request_reply(request, 400, CN_BYTES_NONE, 0, "missing_host_header");
     }
 
@@ -156,6 +233,10 @@ cn_proxy_request_head(cn_request_t *request)
     }
 
     strip_headers(request);
+
+    if (join_lines(&head->headers) != CN_OK) {
+        return cn_request_reply(request, 500, CN_BYTES_NONE, 0, "out_of_memory");
+    }
 
     if (cn_headers_find_id(&head->headers, CN_HEADER_X_FORWARDED_PROTO) == NULL
         && cn_headers_add_id(&head->headers, CN_HEADER_X_FORWARDED_PROTO,

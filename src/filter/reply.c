@@ -66,13 +66,15 @@ percent_encode(cn_bytes_t text, cn_pool_t *pool, cn_bytes_t *out)
 static cn_status_t
 build_grpc(cn_request_t *request, cn_message_t *head, uint16_t status, cn_bytes_t *body)
 {
+    cn_bytes_t  code = request->reply_grpc_status.len > 0 ? request->reply_grpc_status
+                                                         : grpc_status(status);
     cn_bytes_t  message;
 
     head->status = 200;
 
     if (cn_headers_add_id(&head->headers, CN_HEADER_CONTENT_TYPE, CN_BYTES("application/grpc"))
             != CN_OK
-        || cn_headers_add_id(&head->headers, CN_HEADER_GRPC_STATUS, grpc_status(status)) != CN_OK)
+        || cn_headers_add_id(&head->headers, CN_HEADER_GRPC_STATUS, code) != CN_OK)
     {
         return CN_ERR_MEMORY;
     }
@@ -98,11 +100,13 @@ build_plain(cn_request_t *request, cn_message_t *head, const cn_bytes_t *body)
     size_t      len = cn_u64_print(body->len, digits);
     cn_bytes_t  length;
 
-    head->content_length = (int64_t) body->len;
-
     if (body->len == 0) {
+        /* HTTP/2 needs none, and Envoy sends none */
+        head->content_length = request->version == CN_HTTP_2 ? CN_LENGTH_UNKNOWN : 0;
         return CN_OK;
     }
+
+    head->content_length = (int64_t) body->len;
 
     if (cn_pool_copy(request->pool, cn_bytes(digits, len), &length) != CN_OK) {
         return CN_ERR_MEMORY;
@@ -129,6 +133,7 @@ cn_reply_build(cn_request_t *request, uint16_t status, cn_bytes_t *body)
     cn_message_init(head, request->pool);
     head->version = CN_HTTP_11;
     head->keep_alive = true;
+    head->last = request->reply_last;
     head->status = status;
 
     if (request->reply_headers.count > 0

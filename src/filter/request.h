@@ -52,6 +52,7 @@ struct cn_request_s {
 
     /* the request, canonical; modules may change headers */
     cn_message_t                 *head;
+    cn_http_version_t             version;          /* as received, also of what has no head */
     cn_message_t                 *response;         /* NULL until there is one */
     cn_match_input_t              input;
     cn_bytes_t                    original_path;    /* as logged: before a rewrite */
@@ -80,6 +81,8 @@ struct cn_request_s {
     uint32_t                      tries;
 
     cn_headers_t                  reply_headers;    /* that modules add to their local reply */
+    cn_bytes_t                    reply_grpc_status;    /* instead of what the status stands for */
+    bool                          reply_last;       /* no other request on an HTTP/1 connection */
     bool                          suppress_decorator;   /* the client sent one */
     bool                          request_ended;    /* the downstream's message is complete */
     bool                          local_reply;

@@ -43,10 +43,12 @@ extern const cn_session_limits_t  cn_session_limits_default;
  * A request that the codec itself refused, for log and metrics: nothing else will be heard of it.
  */
 typedef struct {
-    uint16_t       status;              /* what was answered; 0: reset */
-    const char    *detail;              /* "http1.codec_error", "low_version" */
-    const char    *flag;                /* "DPE" or "" */
-    cn_message_t  *head;                /* what was understood of it, or NULL */
+    uint16_t           status;          /* what was answered; 0: reset */
+    const char        *detail;          /* "http1.codec_error", "low_version" */
+    const char        *flag;            /* "DPE" or "" */
+    cn_message_t      *head;            /* what was understood of it, or NULL */
+    cn_http_version_t  version;         /* of the session, not of the request */
+    size_t             sent;            /* octets of the answer's body */
 } cn_refused_t;
 
 typedef struct {

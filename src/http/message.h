@@ -56,6 +56,7 @@ typedef struct {
 
     /* a response */
     uint16_t           status;
+    bool               last;            /* server side, HTTP/1: the connection ends behind it */
 
     /* both */
     cn_http_version_t  version;         /* as received */

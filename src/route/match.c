@@ -144,8 +144,8 @@ pseudo_header(cn_bytes_t name, const cn_match_input_t *input, cn_bytes_t *value)
 }
 
 
-static bool
-is_inline(cn_header_id_t id)
+bool
+cn_header_is_list(cn_header_id_t id)
 {
     for (size_t i = 0; i < CN_COUNT_OF(inline_headers); i++) {
         if (inline_headers[i] == id) {
@@ -276,7 +276,7 @@ cn_match_header(const cn_block_t *block, const cn_table_header_match_t *match,
     if (count == 0 || value.len > 0) {
         result = cn_match_string(block, &match->value, value);
 
-    } else if (count > 1 && is_inline(cn_header_id(name))) {
+    } else if (count > 1 && cn_header_is_list(cn_header_id(name))) {
         result = match_joined(block, &match->value, headers, name);
 
     } else {

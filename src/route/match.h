@@ -72,4 +72,7 @@ const cn_table_destination_t *cn_route_destination(const cn_block_t *service,
 cn_match_t cn_route_matches(const cn_block_t *service, const cn_table_route_t *route,
     const cn_match_input_t *input, char why[160]);
 
+/* Envoy keeps these as one value: several lines are one list (goldens 4). */
+bool cn_header_is_list(cn_header_id_t id);
+
 #endif

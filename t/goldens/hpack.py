@@ -68,9 +68,9 @@ www-authenticate|""".split("\n")]
 # Lengths of the codes of appendix B by symbol, of which the codes follow: 0..f are 5..20 bits,
 # letters from g on 21 and up.
 LENGTHS = (
-    "8innnnnnjpnnpnnnnnnnnpnnnnnnnnn1557813655363111000111111123a1758122222222222222222222223238e891a"
-    "01010111022111012100122222a698nfhffhhhihiiiiijijjhijiiiighihiijhgfhhiigihhjghiigghgihiifhhhihhil"
-    "lfehihklllmmljkeglmmlmjggllnmmmfjfghggihhkkjjlilmllmmmmmnmmmmmlp")
+    "8innnnnnnjpnnpnnnnnnnnpnnnnnnnnn1557813655363111000111111123a1758122222222222222222222223238e8"
+    "91a01010111022111012100122222a698nfhffhhhihiiiiijijjhijiiiighihiijhgfhhiigihhjghiigghgihiifhhh"
+    "ihhillfehihklllmmljkeglmmlmjggllnmmmfjfghggihhkkjjlilmllmmmmmnmmmmmlp")
 
 
 def _codes():

@@ -111,7 +111,8 @@ def http2(events):
             stream["heads"].append(headers(map(tuple, event["headers"])))
         elif event["ev"] == "data":
             stream["data"] += event["data"]
-        else:
+        elif event["code"] != "NO_ERROR" or not stream["ended"]:
+            # after the answer: the rest of the request is not wanted, if it was not there yet
             stream[event["ev"]] = event["code"]
         stream["ended"] = stream["ended"] or bool(event.get("end"))
     return [streams[each] for each in sorted(streams)]

@@ -79,7 +79,7 @@ send_head(cn_exchange_t *base, const cn_message_t *head, bool end)
     }
 
     /* a response before the request's end: the rest of it is not waited for, as Envoy does */
-    if (h1->draining || !exchange->read_done) {
+    if (h1->draining || !exchange->read_done || head->last) {
         h1->no_more = true;
     }
 
@@ -274,7 +274,10 @@ static void
 refuse(h1_t *h1, uint16_t status, const char *detail, const char *flag)
 {
     cn_session_t  *session = &h1->session;
-    cn_refused_t   refused = { .status = status, .detail = detail, .flag = flag };
+    cn_refused_t   refused = {
+        .status = status, .detail = detail, .flag = flag, .version = CN_HTTP_11,
+        .sent = strlen(cn_http_reason(status)),
+    };
     cn_slice_t     reply = h1_write_reply(status, session->account);
 
     if (reply.buf != NULL) {

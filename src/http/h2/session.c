@@ -345,7 +345,9 @@ tell_done(h2_t *h2)
         h2_stream_t        *stream = CN_LIST_ITEM(h2->done.next, h2_stream_t, link);
         cn_session_t       *session = &h2->session;
         cn_reset_reason_t   reason = reason_of(h2, stream);
-        cn_refused_t        refused = { .detail = stream->refused, .flag = stream->refused_flag };
+        cn_refused_t        refused = {
+            .detail = stream->refused, .flag = stream->refused_flag, .version = CN_HTTP_2,
+        };
         bool                tell_refused = h2->server && !stream->head_told
                                            && stream->refused != NULL;
 
