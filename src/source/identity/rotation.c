@@ -210,22 +210,21 @@ tell_left(const cn_rotation_t *rotation)
 }
 
 
-/* Every look_ms, and when little time is left, and when none is: neither is told late. */
+/*
+ * Every look_ms; when little time is left, sometimes in that, and when none is: nothing is told late.
+ */
 static void
 look_again(cn_rotation_t *rotation)
 {
-    const cn_identity_t  *identity = &rotation->identity;
-    uint64_t              delay_ms = rotation->config.look_ms;
-    uint64_t              left = left_ms(identity);
-    uint64_t              low = (uint64_t) ((double) life_ms(identity)
-                                            * rotation->config.low_ratio);
-    uint64_t              next = left > low ? left - low : left;
+    const cn_rotation_config_t  *config = &rotation->config;
+    uint64_t                     left = left_ms(&rotation->identity);
+    uint64_t                     low = (uint64_t) ((double) life_ms(&rotation->identity)
+                                                   * config->low_ratio);
+    uint64_t                     next = left > low ? left - low
+        : left > 2 * config->slow_min_ms ? left / 2 : left;
+    bool                         sooner = next > 0 && next < config->look_ms;
 
-    if (next > 0 && next < delay_ms) {
-        delay_ms = next + 1;
-    }
-
-    cn_timer_set(rotation->loop, &rotation->look, delay_ms);
+    cn_timer_set(rotation->loop, &rotation->look, sooner ? next + 1 : config->look_ms);
 }
 
 

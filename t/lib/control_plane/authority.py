@@ -159,8 +159,9 @@ class Authority:
         return "".join(pem(each.certificate) for each in self.roots)
 
     def chain(self, leaf):
+        """The last element has all roots, as istiod's while they change."""
         return [pem(leaf)] + [pem(each.certificate) for each in self.intermediates] \
-            + [pem(self.roots[0].certificate)]
+            + [self.roots_pem()]
 
     def spiffe_id(self, identity):
         """ns/sa, or a whole SPIFFE id."""

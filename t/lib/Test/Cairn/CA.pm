@@ -66,10 +66,23 @@ sub root_key_file {
         PEM_key2string($root->{key}));
 }
 
-# identity_files(NAME, root => NAME, expired => 1, uris => [...]): a certificate for the identity;
-# returns { certificate, key, root, id }, the first three of them files.
+# A file with several roots: what a peer trusts while they change.
+sub roots_file {
+    my (@names) = @_;
+
+    return spew(test_dir() . '/roots-' . join('-', @names) . '.pem',
+        join '', map { PEM_cert2string(root_of($_)->{certificate}) } @names);
+}
+
+# identity_files(NAME, root => NAME, trusts => [NAMES of roots], expired => 1, uris => [...]): a
+# certificate for the identity, of a root; returns { certificate, key, root, id }, the first three of
+# them files.  It trusts that root if nothing else is said.
 sub identity_files {
     my ($name, %option) = @_;
+
+    if (my $trusts = delete $option{trusts}) {
+        return { %{ identity_files($name, %option) }, root => roots_file(@{$trusts}) };
+    }
 
     my $id = spiffe_id($name);
     my $root = root_of($option{root} // 'mesh');

@@ -406,9 +406,24 @@ sub problems {
     my @lines;
 
     for my $path ($self->log_path('error'), "$self->{dir}/output") {
-        push @lines, map { "$path: $_" } grep { /$ALARM/ } lines_from($path);
+        push @lines, map { "$path: $_" } grep { /$ALARM/ && !$self->is_expected($_) }
+            lines_from($path);
     }
     return (@{ $self->{problems} }, @lines[0 .. ($#lines > 9 ? 9 : $#lines)]);
+}
+
+# expect_alarm(REGEX): lines of the log that the test provokes are no problem.
+sub expect_alarm {
+    my ($self, $pattern) = @_;
+
+    push @{ $self->{expected} }, $pattern;
+    return;
+}
+
+sub is_expected {
+    my ($self, $line) = @_;
+
+    return scalar grep { $line =~ $_ } @{ $self->{expected} // [] };
 }
 
 # Problems that a test has expected are struck off.

@@ -80,6 +80,7 @@ sub ready {
 
 sub h2 { return $_[0]{h2} }
 sub socket { return $_[0]{socket} }
+sub peer_serial { return $_[0]{socket}->peer_serial }
 sub peer_id { return $_[0]{socket}->peer_id }
 sub ended { return $_[0]{socket}->ended }
 sub goaway { return $_[0]{goaway} }

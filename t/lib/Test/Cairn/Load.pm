@@ -64,13 +64,13 @@ sub build {
     return;
 }
 
-# start(MESH, as => IDENTITY, to => SERVICE, options => [...]): runs the generator against the
+# start(MESH, as => IDENTITY, identity => files, to => SERVICE, options => [...]): runs the generator against the
 # waypoint and waits until its tunnels are open and its measured time has begun.
 sub start {
     my ($class, $mesh, %option) = @_;
 
     my $program = tool('hboneload');
-    my $identity = identity_files($option{as} // 'sleep');
+    my $identity = $option{identity} // identity_files($option{as} // 'sleep');
     my $stem = test_dir() . '/load-' . ++$NUMBER;
     my @command = ($program, '--announce', '--ca', $identity->{root}, '--cert',
         $identity->{certificate}, '--key', $identity->{key}, '-w', 0,

@@ -26,7 +26,7 @@ my $JSON = JSON::PP->new->latin1;
 my %KNOWN = map { $_ => 1 } qw(
     ip port ports identity hbone plain client program connect settings window goaway_after
     any_authority h2_settings h2_window raw native labels namespace service_account annotations ready
-    uid manifest
+    uid manifest root trusts
 );
 
 
@@ -84,6 +84,13 @@ sub list_of {
     return ref $value eq 'ARRAY' ? $value : [$value];
 }
 
+# The files of its certificate, of the root `root` and trusting the roots `trusts`.
+sub identity {
+    my ($self) = @_;
+
+    return identity_files($self->{id}, map { $_ => $self->{$_} } grep { $self->{$_} } qw(root trusts));
+}
+
 sub name { return $_[0]{name} }
 sub ip { return $_[0]{ip} }
 sub id { return $_[0]{id} }
@@ -105,7 +112,7 @@ sub start {
 
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "socketpair: $!";
 
-    my $identity = identity_files($self->{id});
+    my $identity = $self->identity;
 
     $self->{pid} = spawn_child(sub {
         close $ours;
@@ -125,7 +132,7 @@ sub start_native {
     my ($self) = @_;
 
     my $program = Test::Cairn::Load::tool('hboneserver');
-    my $identity = identity_files($self->{id});
+    my $identity = $self->identity;
     my $option = ref $self->{native} ? $self->{native} : {};
     my @command = ($program, '--hbone', "$self->{ip}:15008", '--name', $self->{name},
         '--ca', $identity->{root}, '--cert', $identity->{certificate}, '--key', $identity->{key},

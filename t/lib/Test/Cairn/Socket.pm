@@ -145,6 +145,16 @@ sub peer_ids {
     return @ids;
 }
 
+# The serial number of the peer's certificate, hexadecimal as Envoy writes it.
+sub peer_serial {
+    my ($self) = @_;
+
+    my $certificate = $self->{socket}->peer_certificate // return '';
+    my $number = Net::SSLeay::X509_get_serialNumber($certificate);
+    my $serial = lc Net::SSLeay::P_ASN1_INTEGER_get_hex($number);
+    return $serial =~ s/^(?:00)+(?=.)//r;
+}
+
 sub peer_id { return ($_[0]->peer_ids)[0] // '' }
 sub alpn { return $_[0]{socket}->alpn_selected // '' }
 

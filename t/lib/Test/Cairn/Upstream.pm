@@ -3,7 +3,7 @@
 # Test::Cairn::Upstream - the process of one pod: an HBONE server on its address, port 15008, with
 # the pod's identity, and plain HTTP servers on its application ports. One poll loop, no blocking.
 #
-# It writes what it sees to a file of JSON lines, an event each: `connection` (peer), `tunnel`
+# It writes what it sees to a file of JSON lines, an event each: `connection` (peer, serial), `tunnel`
 # (authority, headers of the CONNECT), `request`, `broken` (a request that did not end), `closed`,
 # and `bad`: what no correct waypoint does, which fails the test. Test::Cairn::Pod is the test's
 # end of it and reads that file; a socket between both carries commands.
@@ -223,7 +223,7 @@ sub opened {
         $self->bad('no ALPN h2') if $socket->alpn ne 'h2';
     }
 
-    $self->note('connection');
+    $self->note('connection', $self->{kind} eq 'hbone' ? (serial => $socket->peer_serial) : ());
     $self->{sessions}{0} = $self->session(0, {}) if $self->{kind} ne 'hbone';
     return;
 }
