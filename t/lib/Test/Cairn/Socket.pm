@@ -93,6 +93,7 @@ sub handshake_step {
     my ($self) = @_;
 
     my $step = $self->{handshake} or return 1;
+    local $SIG{PIPE} = 'IGNORE';
 
     if ($self->{socket}->$step()) {
         $self->{handshake} = 0;
