@@ -46,7 +46,7 @@ typedef struct {
     bool                (*ready)(void *owner);
     const cn_model_t  *(*model)(void *owner);       /* NULL before the first good reading */
     const cn_report_t *(*report)(void *owner);      /* of that reading; NULL likewise */
-    /* False: there is no certificate; what is told of failures counts all the same.  May be NULL. */
+    /* False: there is no certificate; what is told of failures counts all the same.  NULL: so. */
     bool                (*identity)(void *owner, cn_admin_identity_t *identity);
     void                (*command)(void *owner, cn_admin_command_t command);
 } cn_admin_view_t;

@@ -52,8 +52,8 @@ bool cn_own_identity_view(const cn_own_identity_t *own, cn_admin_identity_t *vie
 void cn_own_identity_follow(cn_own_identity_t *own);
 
 /*
- * To a worker; nothing while there is none, or while istiod has not said whom to trust.  channel may
- * be NULL.
+ * To a worker; nothing while there is none, or while istiod has not said whom to trust.  channel
+ * may be NULL.
  */
 void cn_own_identity_send(const cn_own_identity_t *own, cn_channel_t *channel);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* certificate - what certificates say of themselves, for people: nothing here is trusted or judged. */
+/* certificate - what certificates say of themselves, for people: nothing of it is trusted. */
 
 #ifndef CN_STREAM_CERTIFICATE_H
 #define CN_STREAM_CERTIFICATE_H

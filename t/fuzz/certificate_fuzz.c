@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * certificate_fuzz - who a peer's certificate says that it is.  The first octet: 0, the rest is a
+ * certificate_fuzz - who a peer's certificate says that it is, and what is told of it to people.
+ * The first octet: 0, the rest is a
  * certificate in DER; else it is the value of the extension with the names.
  */
 
+#include "stream/certificate.h"
 #include "stream/tls_internal.h"
 #include "stream/spiffe.h"
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,6 +35,30 @@ with_names(const uint8_t *data, size_t size, bool critical)
 }
 
 
+/* As PEM; what cannot be written as that is not described. */
+static void
+describe(X509 *cert)
+{
+    cn_pool_t   *pool = cn_pool_create(1024, NULL);
+    cn_array_t   list = CN_ARRAY_INIT(pool, cn_certificate_t);
+    BIO         *bio = BIO_new(BIO_s_mem());
+    char        *text;
+    long         len;
+
+    CN_BUG_ON(pool == NULL || bio == NULL);
+
+    if (PEM_write_bio_X509(bio, cert) == 1) {
+        len = BIO_get_mem_data(bio, &text);
+        CN_BUG_ON(cn_certificates_describe(cn_bytes(text, (size_t) len), pool, &list) != CN_OK);
+        CN_BUG_ON(list.count > 1);
+    }
+
+    ERR_clear_error();
+    BIO_free(bio);
+    cn_pool_destroy(pool);
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -50,6 +78,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (cert == NULL) {
         return 0;
     }
+
+    describe(cert);
 
     if (cn_tls_uri_name(cert, &names, &uri) == NULL) {
         CN_BUG_ON(uri.len == 0);

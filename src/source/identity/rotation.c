@@ -211,7 +211,8 @@ tell_left(const cn_rotation_t *rotation)
 
 
 /*
- * Every look_ms; when little time is left, sometimes in that, and when none is: nothing is told late.
+ * Every look_ms; when little time is left, sometimes in that, and when none is: nothing is told
+ * late.
  */
 static void
 look_again(cn_rotation_t *rotation)

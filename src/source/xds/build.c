@@ -312,8 +312,8 @@ add_trust_domain(cn_model_t *model, cn_bytes_t domain)
 
 
 /*
- * Those that istiod names, as a peer may be of no other; our own first.  What the bootstrap file has
- * beside it is not asked: a mesh that has given up an alias trusts it no longer.
+ * Those that istiod names, as a peer may be of no other; our own first.  What the bootstrap file
+ * has is not asked: a mesh that has given up an alias trusts it no longer.
  */
 static cn_status_t
 set_trust_domains(cn_xds_t *xds)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * terminate - the listener connect_terminate, which all peers come in by: what stands before CONNECT,
- * and of which trust domains a peer may be.  Nobody is let in by what is not said.
+ * terminate - the listener connect_terminate, which all peers come in by: what stands before
+ * CONNECT, and of which trust domains a peer may be.  Nobody is let in by what is not said.
  */
 
 #include "source/xds/xds.h"
