@@ -128,6 +128,11 @@ receive(cn_discovery_t *discovery, cn_bytes_t message)
     cn_status_t  status = cn_ads_receive(discovery->ads, message);
 
     if (status == CN_OK || status == CN_AGAIN) {
+        /* not before: what ends a stream, for its size or what is in it, may end each of them */
+        if (cn_ads_has_all(discovery->ads)) {
+            discovery->retry_ms = RETRY_MIN_MS;
+        }
+
         return true;
     }
 
@@ -142,8 +147,6 @@ static void
 stream_message(void *owner, cn_bytes_t message)
 {
     cn_discovery_t  *discovery = owner;
-
-    discovery->retry_ms = RETRY_MIN_MS;
 
     if (discovery->queue_len == 0 && !cn_xds_is_building(discovery->state)) {
         (void) receive(discovery, message);

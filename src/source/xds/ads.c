@@ -771,6 +771,13 @@ cn_ads_receive(cn_ads_t *ads, cn_bytes_t message)
 /* ---- readiness ---- */
 
 bool
+cn_ads_has_all(const cn_ads_t *ads)
+{
+    return ads->types[CN_XDS_CLUSTERS].came && ads->types[CN_XDS_LISTENERS].came;
+}
+
+
+bool
 cn_ads_has_answered(const cn_ads_t *ads, cn_xds_type_t type)
 {
     return ads->types[type].answered;

@@ -83,6 +83,9 @@ cn_status_t cn_ads_answer(cn_ads_t *ads, const char *failure) CN_MUST_USE;
  */
 bool cn_ads_is_ready(const cn_ads_t *ads);
 
+/* Whether clusters and listeners came in this stream: it works. */
+bool cn_ads_has_all(const cn_ads_t *ads);
+
 /* Whether a response of that type came and was answered once. */
 bool cn_ads_has_answered(const cn_ads_t *ads, cn_xds_type_t type);
 

@@ -8,7 +8,8 @@ import socket
 import struct
 import threading
 
-MODES = ("pass", "refuse", "hang", "reset", "garbage")
+MODES = ("pass", "refuse", "hang", "reset", "garbage", "drip")
+DRIP_OCTETS, DRIP_SECONDS = 64, 0.002
 
 
 def listen(address, port=0):
@@ -69,8 +70,8 @@ class Relay:
 
         server_reader, server_writer = await asyncio.open_connection(*self.target)
         try:
-            await asyncio.gather(self._pump(reader, server_writer),
-                                 self._pump(server_reader, writer))
+            down = self._drip if self.mode == "drip" else self._pump
+            await asyncio.gather(self._pump(reader, server_writer), down(server_reader, writer))
         finally:
             server_writer.close()
         return None
@@ -85,6 +86,17 @@ class Relay:
                 return
             writer.write(data)
             await writer.drain()
+
+    async def _drip(self, reader, writer):
+        """As _pump, a few octets at a time."""
+        while data := await reader.read(65536):
+            for at in range(0, len(data), DRIP_OCTETS):
+                await self.thawed.wait()
+                writer.write(data[at:at + DRIP_OCTETS])
+                await writer.drain()
+                await asyncio.sleep(DRIP_SECONDS)
+        if writer.can_write_eof():
+            writer.write_eof()
 
     @staticmethod
     def _reset(writer):

@@ -107,7 +107,8 @@
 #     abort_streams(code =>, message =>)     all streams end with a status
 #     drop(how => 'rst' or 'fin')            all connections end
 #     freeze(frozen => 1)                    nothing passes on connections, which stay open
-#     listen(mode => 'pass', 'refuse' (port closed), 'hang', 'reset', 'garbage')   new connections
+#     listen(mode => 'pass', 'refuse' (port closed), 'hang', 'reset', 'garbage', 'drip' (all that is
+#                             said comes a few octets at a time))   new connections
 #     restart(grace => SECONDS)              GOAWAY on connections; a new server behind the port
 #
 # Certificates:
