@@ -4,7 +4,20 @@
 
 #include "base/array.h"
 
-#define CAPACITY_MIN  8
+#define FIRST_COUNT  8                  /* of small items; .. */
+#define FIRST_SIZE   256                /* .. of larger ones as many as fit this, or one */
+
+
+/* Most lists of a model have one large item: room for more of them would be half of its memory. */
+static size_t
+first_capacity(size_t item_size)
+{
+    if (item_size <= FIRST_SIZE / FIRST_COUNT) {
+        return FIRST_COUNT;
+    }
+
+    return item_size <= FIRST_SIZE ? FIRST_SIZE / item_size : 1;
+}
 
 
 static cn_status_t
@@ -19,7 +32,7 @@ array_grow(cn_array_t *array)
         return status;
     }
 
-    capacity = capacity < CAPACITY_MIN ? CAPACITY_MIN : capacity;
+    capacity = capacity == 0 ? first_capacity(array->item_size) : capacity;
 
     status = cn_size_mul(capacity, array->item_size, &size);
     if (status != CN_OK) {

@@ -122,8 +122,8 @@ struct cn_module_config_s {
                                const char *field, void **config);
 
     /*
-     * A typed configuration: on_route tells a per-route one from the filter's own.  Unknown fields
-     * that matter: CN_ERR_UNSUPPORTED, reported.
+     * A typed configuration, whose octets live during the call only: on_route tells a per-route one
+     * from the filter's own.  Unknown fields that matter: CN_ERR_UNSUPPORTED, reported.
      */
     cn_status_t  (*read_xds)(cn_read_t *read, cn_bytes_t type_url, cn_bytes_t value, bool on_route,
                              void **config);

@@ -218,14 +218,55 @@ read_routes(cn_xds_t *xds, const Cairn__RouteConfiguration *message, cn_chain_co
 }
 
 
-void
-cn_xds_read_http(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
-    cn_chain_config_t *chain)
+/*
+ * The routes of a message that was decoded into a borrowed pool, in the model's: routes refer to
+ * their texts.  What is wrong with them was told.
+ */
+static const Cairn__RouteConfiguration *
+keep_routes(cn_xds_t *xds, const Cairn__RouteConfiguration *message, cn_pool_t *borrowed)
+{
+    size_t                            errors = xds->read.errors;
+    size_t                            size;
+    cn_report_t                      *loud;
+    const Cairn__RouteConfiguration  *kept;
+    uint8_t                          *octets;
+
+    if (message == NULL) {
+        return NULL;
+    }
+
+    size = cairn__route_configuration__get_packed_size(message);
+    octets = cn_pool_octets(borrowed, size > 0 ? size : 1);
+
+    if (octets == NULL) {
+        cn_read_no_memory(&xds->read);
+        return NULL;
+    }
+
+    loud = cn_xds_hush(xds);
+    kept = cn_decode_loosely(&xds->read, &cairn__route_configuration__descriptor,
+                             cn_bytes(octets, cairn__route_configuration__pack(message, octets)),
+                             "route_config");
+    xds->read.report = loud;
+
+    if (kept != NULL) {
+        xds->read.errors = errors;
+    }
+
+    return kept;
+}
+
+
+static void
+read_manager(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
+    cn_chain_config_t *chain, cn_pool_t *borrowed)
 {
     const Cairn__HttpConnectionManager  *message;
 
+    xds->read.pool = borrowed;
     message = cn_decode(&xds->read, &cairn__http_connection_manager__descriptor, value,
                         "http_connection_manager");
+    xds->read.pool = xds->pool;
 
     if (message == NULL) {
         return;
@@ -233,7 +274,23 @@ cn_xds_read_http(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
 
     read_settings(xds, message, chain);
     read_filters(xds, message->http_filters, message->n_http_filters, service, chain);
-    read_routes(xds, message->route_config, chain);
+    read_routes(xds, keep_routes(xds, message->route_config, borrowed), chain);
+}
+
+
+void
+cn_xds_read_http(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
+    cn_chain_config_t *chain)
+{
+    cn_pool_t  *borrowed = cn_xds_borrow_pool(xds);
+
+    if (borrowed == NULL) {
+        cn_read_no_memory(&xds->read);
+        return;
+    }
+
+    read_manager(xds, value, service, chain, borrowed);
+    cn_pool_destroy(borrowed);
 }
 
 

@@ -7,6 +7,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#define BORROWED_SIZE  4096
+
 /* Filters that decide nothing, and why they may be left out. */
 static const char *const  observers[] = {
     /* counts messages of gRPC for metrics */
@@ -57,6 +59,13 @@ cn_xds_label(cn_xds_t *xds, const char *kind, cn_bytes_t name)
 
     resource->label = cn_pool_printf(xds->pool, "%s %.*s", kind, CN_BYTES_ARG(name));
     xds->read.resource = resource->label == NULL ? NULL : resource;
+}
+
+
+cn_pool_t *
+cn_xds_borrow_pool(cn_xds_t *xds)
+{
+    return cn_pool_create(BORROWED_SIZE, &xds->model->account);
 }
 
 

@@ -17,8 +17,11 @@
 #include "source/xds/xds.h"
 
 #include "base/fiber.h"
+#include "source/xds/wire.h"
 
-#define MAIN  "main_internal"
+#define MAIN              "main_internal"
+#define SCRATCH_SIZE      4096
+#define CHAIN_NAME_FIELD  7
 
 /* A port of a service in one listener. */
 typedef struct {
@@ -26,8 +29,12 @@ typedef struct {
     cn_array_t  halves;                 /* cn_xds_half_t, HTTP first */
 } unit_t;
 
-/* A listener that could be read as far as all of its chains are known by name. */
+/*
+ * A listener that could be read as far as all of its chains are known by name.  What it is made of
+ * lives as long as the frame: nothing of the model may refer to it.
+ */
 typedef struct {
+    cn_pool_t              *pool;
     const Cairn__Listener  *listener;
     cn_array_t              units;      /* unit_t */
     bool                    unnamed;    /* a chain is not in them, as its name cannot be read */
@@ -47,15 +54,12 @@ compare_halves(const void *a, const void *b)
 static bool
 read_name(cn_xds_t *xds, cn_bytes_t value, cn_xds_half_t *half, bool *is_half)
 {
-    const Cairn__ChainName  *first = cn_decode_loosely(&xds->read, &cairn__chain_name__descriptor,
-                                                       value, "filter_chain");
-
-    if (first == NULL) {
+    if (!cn_wire_bytes(value, CHAIN_NAME_FIELD, &half->full_name)) {
+        cn_read_error(&xds->read, NULL, "filter_chain", "has no name that can be read");
         return false;
     }
 
     half->value = value;
-    half->full_name = cn_decoded(first->name);
     *is_half = cn_xds_parse_name(half->full_name, &half->name);
 
     return true;
@@ -85,7 +89,7 @@ get_unit(cn_xds_t *xds, cn_bytes_t key, cn_map_t *positions, frame_t *frame)
         return NULL;
     }
 
-    *made = (unit_t) { .key = key, .halves = CN_ARRAY_INIT(xds->pool, cn_xds_half_t) };
+    *made = (unit_t) { .key = key, .halves = CN_ARRAY_INIT(frame->pool, cn_xds_half_t) };
 
     return made;
 }
@@ -94,7 +98,7 @@ get_unit(cn_xds_t *xds, cn_bytes_t key, cn_map_t *positions, frame_t *frame)
 static bool
 add_half(cn_xds_t *xds, const cn_xds_half_t *half, cn_map_t *positions, frame_t *frame)
 {
-    const char     *text = cn_pool_printf(xds->pool, "%u|%.*s", half->name.port,
+    const char     *text = cn_pool_printf(frame->pool, "%u|%.*s", half->name.port,
                                           CN_BYTES_ARG(half->name.host));
     unit_t         *unit = text == NULL
                            ? NULL : get_unit(xds, cn_bytes_str(text), positions, frame);
@@ -111,20 +115,35 @@ add_half(cn_xds_t *xds, const cn_xds_half_t *half, cn_map_t *positions, frame_t 
 }
 
 
-/* NULL listener: it is none.  read.errors tells whether it can be used as it is. */
+static void
+close_frame(frame_t *frame)
+{
+    cn_pool_destroy(frame->pool);
+    *frame = (frame_t) { .pool = NULL };
+}
+
+
+/*
+ * NULL listener: it is none.  read.errors tells whether it can be used as it is.  The caller closes
+ * it.
+ */
 static void
 open_frame(cn_xds_t *xds, cn_bytes_t value, frame_t *frame)
 {
-    cn_map_t  *positions = cn_map_create_in(xds->pool);
+    cn_map_t  *positions;
 
-    *frame = (frame_t) { .units = CN_ARRAY_INIT(xds->pool, unit_t) };
+    *frame = (frame_t) { .pool = cn_xds_borrow_pool(xds) };
+    positions = frame->pool == NULL ? NULL : cn_map_create_in(frame->pool);
 
     if (positions == NULL) {
         cn_read_no_memory(&xds->read);
         return;
     }
 
+    frame->units = CN_ARRAY_INIT(frame->pool, unit_t);
+    xds->read.pool = frame->pool;
     frame->listener = cn_decode(&xds->read, &cairn__listener__descriptor, value, "listener");
+    xds->read.pool = xds->pool;
 
     for (size_t i = 0; frame->listener != NULL && i < frame->listener->n_filter_chains; i++) {
         cn_xds_half_t  half;
@@ -150,13 +169,13 @@ open_frame(cn_xds_t *xds, cn_bytes_t value, frame_t *frame)
 
 /* Its chains' octets as fields of a listener, which is how they are read again. */
 static cn_bytes_t
-pack_unit(cn_xds_t *xds, const unit_t *unit)
+pack_unit(const unit_t *unit, cn_pool_t *pool)
 {
     Cairn__Listener  listener = CAIRN__LISTENER__INIT;
     size_t           count = unit->halves.count;
     uint8_t         *octets;
 
-    listener.filter_chains = cn_pool_alloc(xds->pool, count * sizeof(*listener.filter_chains));
+    listener.filter_chains = cn_pool_alloc(pool, count * sizeof(*listener.filter_chains));
 
     if (listener.filter_chains == NULL) {
         return CN_BYTES_NONE;
@@ -172,7 +191,7 @@ pack_unit(cn_xds_t *xds, const unit_t *unit)
         };
     }
 
-    octets = cn_pool_octets(xds->pool, cairn__listener__get_packed_size(&listener));
+    octets = cn_pool_octets(pool, cairn__listener__get_packed_size(&listener));
 
     return octets == NULL
            ? CN_BYTES_NONE : cn_bytes(octets, cairn__listener__pack(&listener, octets));
@@ -231,6 +250,22 @@ read_good_unit(cn_xds_t *xds, const unit_t *unit)
     if (frame.listener != NULL && !frame.unnamed && frame.units.count == 1) {
         replace_chain(xds, CN_ARRAY_AT(&frame.units, const unit_t, 0), service, chain);
     }
+
+    close_frame(&frame);
+}
+
+
+/* What was read of it could be used. */
+static void
+remember_unit(cn_xds_t *xds, const unit_t *unit)
+{
+    cn_pool_t  *pool = cn_pool_create(SCRATCH_SIZE, NULL);
+
+    if (pool != NULL) {
+        cn_xds_set_good_unit(xds->state, unit->key, pack_unit(unit, pool));
+    }
+
+    cn_pool_destroy(pool);
 }
 
 
@@ -244,7 +279,7 @@ read_unit(cn_xds_t *xds, const unit_t *unit, const cn_xds_resource_t *resource)
     read_halves(xds, unit);
 
     if (xds->read.errors == errors) {
-        cn_xds_set_good_unit(xds->state, unit->key, pack_unit(xds, unit));
+        remember_unit(xds, unit);
         return;
     }
 
@@ -272,7 +307,7 @@ forget_addresses(cn_xds_t *xds, const cn_map_t *hosts)
 
 /* False: they are, in part or whole, those of the last good listener. */
 static bool
-read_addresses(cn_xds_t *xds, const Cairn__Listener *listener, cn_xds_resource_t *resource)
+read_addresses(cn_xds_t *xds, const frame_t *frame, cn_xds_resource_t *resource)
 {
     const Cairn__Listener  *good;
     cn_report_t            *loud;
@@ -280,7 +315,9 @@ read_addresses(cn_xds_t *xds, const Cairn__Listener *listener, cn_xds_resource_t
     size_t                  first = xds->read.report->entries.count;
 
     cn_xds_label(xds, "Listener", CN_BYTES(MAIN));
-    cn_xds_walk_tree(xds, listener->filter_chain_matcher, NULL, &found);
+    xds->read.pool = frame->pool;
+    cn_xds_walk_tree(xds, frame->listener->filter_chain_matcher, NULL, &found);
+    xds->read.pool = xds->pool;
 
     if (!found.broken && found.hosts == NULL && !found.partial) {
         return true;
@@ -367,7 +404,7 @@ choose_frame(cn_xds_t *xds, cn_xds_resource_t *resource, frame_t *frame, bool *i
     frame_t       good = { .listener = NULL };
     cn_report_t  *loud;
 
-    *frame = (frame_t) { .listener = NULL };
+    *frame = (frame_t) { .pool = NULL };
     *is_pushed = true;
 
     if (resource->refusal != NULL) {
@@ -390,10 +427,13 @@ choose_frame(cn_xds_t *xds, cn_xds_resource_t *resource, frame_t *frame, bool *i
         xds->read.report = loud;
 
         if (xds->read.errors == errors) {
+            close_frame(frame);
             *frame = good;
             *is_pushed = false;
             return true;
         }
+
+        close_frame(&good);
     }
 
     /* whose chain it is that has no name, nobody knows */
@@ -413,6 +453,7 @@ cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource)
     cn_xds_label(xds, "Listener", CN_BYTES(MAIN));
 
     if (!choose_frame(xds, resource, &frame, &is_pushed)) {
+        close_frame(&frame);
         return;
     }
 
@@ -429,11 +470,12 @@ cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource)
     }
 
     xds->main_known = is_pushed && !frame.unnamed;
-    known = read_addresses(xds, frame.listener, resource);
+    known = read_addresses(xds, &frame, resource);
 
     if (!refuse_original(xds, resource) && known && xds->main_known) {
         cn_xds_set_good(xds->state, resource);
     }
 
     xds->read.report = loud;
+    close_frame(&frame);
 }

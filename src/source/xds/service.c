@@ -50,12 +50,16 @@ name_service(const cn_xds_t *xds, cn_bytes_t cluster, cn_service_t *service)
 }
 
 
-/* The service of that host, made when it is new; NULL: memory.  Until the next one is made. */
+/*
+ * The service of that host, which is copied, made when it is new; NULL: memory.  Until the next one
+ * is made.
+ */
 static cn_service_t *
-get_service(cn_xds_t *xds, cn_bytes_t host, cn_bytes_t cluster)
+get_service(cn_xds_t *xds, cn_bytes_t name, cn_bytes_t cluster)
 {
     cn_array_t    *services = &xds->model->services;
-    cn_service_t  *made = cn_xds_service(xds, host);
+    cn_service_t  *made = cn_xds_service(xds, name);
+    cn_bytes_t     host;
 
     if (made != NULL) {
         name_service(xds, cluster, made);
@@ -68,7 +72,9 @@ get_service(cn_xds_t *xds, cn_bytes_t host, cn_bytes_t cluster)
         return NULL;
     }
 
-    if (cn_map_set(xds->services, host, (void *) services->count) != CN_OK) {
+    if (cn_pool_copy(xds->pool, name, &host) != CN_OK
+        || cn_map_set(xds->services, host, (void *) services->count) != CN_OK)
+    {
         services->count--;
         cn_read_no_memory(&xds->read);
         return NULL;
@@ -158,10 +164,21 @@ static void
 read_chain_filters(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
     cn_chain_config_t *chain)
 {
-    const Cairn__FilterChain  *message = cn_decode(&xds->read, &cairn__filter_chain__descriptor,
-                                                   value, "filter_chain");
+    const Cairn__FilterChain  *message;
+    cn_pool_t                 *pool = cn_xds_borrow_pool(xds);
+
+    if (pool == NULL) {
+        cn_read_no_memory(&xds->read);
+        return;
+    }
+
+    /* all that is kept of it is what its filters' own octets are read into */
+    xds->read.pool = pool;
+    message = cn_decode(&xds->read, &cairn__filter_chain__descriptor, value, "filter_chain");
+    xds->read.pool = xds->pool;
 
     if (message == NULL) {
+        cn_pool_destroy(pool);
         return;
     }
 
@@ -172,6 +189,8 @@ read_chain_filters(cn_xds_t *xds, cn_bytes_t value, const cn_service_t *service,
     for (size_t i = 0; i < message->n_filters; i++) {
         read_filter(xds, message->filters[i], service, chain);
     }
+
+    cn_pool_destroy(pool);
 }
 
 
@@ -247,7 +266,11 @@ cn_xds_read_half(cn_xds_t *xds, const cn_xds_half_t *half)
 
         cn_chain_defaults(chain, xds->pool);
         chain->port = name->port;
-        chain->name = half->full_name;
+
+        if (cn_pool_copy(xds->pool, half->full_name, &chain->name) != CN_OK) {
+            cn_read_no_memory(&xds->read);
+        }
+
         chain->protocol = name->is_http ? CN_PROTOCOL_HTTP : CN_PROTOCOL_TCP;
         read_chain_filters(xds, half->value, service, chain);
     }

@@ -141,6 +141,9 @@ bool cn_xds_parse_name(cn_bytes_t name, cn_xds_name_t *parts);
 /* What is reported from now on is of this resource; "Cluster", "x": "Cluster x". */
 void cn_xds_label(cn_xds_t *xds, const char *kind, cn_bytes_t name);
 
+/* For what is read and not kept, charged to the model until its end; NULL: memory. */
+cn_pool_t *cn_xds_borrow_pool(cn_xds_t *xds) CN_MUST_USE;
+
 /* A new zeroed item; NULL: memory, reported. */
 void *cn_xds_add(cn_xds_t *xds, cn_array_t *array);
 

@@ -211,7 +211,7 @@ a_refused_resource_goes_on_as_it_was(void **state)
           "Listener main_internal: listener.default_filter_chain: is not implemented\n" },
         /* a chain more, whose name is a number */
         { CN_XDS_LISTENERS, "main_internal", CN_BYTES_INIT("\x1a\x02\x38\x01"),
-          "Listener main_internal: filter_chain: is no ChainName\n" },
+          "Listener main_internal: filter_chain: has no name that can be read\n" },
         { CN_XDS_WORKLOADS, "Pod/default/reviews-v1", CN_BYTES_INIT("\x1a\x01\x01"),
           "workload.addresses: is no IP address\n" },
     };
