@@ -222,7 +222,7 @@ look_again(cn_rotation_t *rotation)
     uint64_t                     low = (uint64_t) ((double) life_ms(&rotation->identity)
                                                    * config->low_ratio);
     uint64_t                     next = left > low ? left - low
-        : left > 2 * config->slow_min_ms ? left / 2 : left;
+        : left > 2 * config->slow_min_ms ? left / 3 : left;
     bool                         sooner = next > 0 && next < config->look_ms;
 
     cn_timer_set(rotation->loop, &rotation->look, sooner ? next + 1 : config->look_ms);

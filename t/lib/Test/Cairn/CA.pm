@@ -16,7 +16,7 @@ use Test::Cairn::Util qw(test_dir spew);
 
 our @EXPORT_OK = qw(root_file root_key_file identity_files spiffe_id);
 
-my (%ROOT, %LEAF);
+my (%ROOT, %BUNDLE, %LEAF);
 my $SERIAL = 1000;
 
 
@@ -70,7 +70,7 @@ sub root_key_file {
 sub roots_file {
     my (@names) = @_;
 
-    return spew(test_dir() . '/roots-' . join('-', @names) . '.pem',
+    return $BUNDLE{"@names"} //= spew(test_dir() . '/roots-' . join('-', @names) . '.pem',
         join '', map { PEM_cert2string(root_of($_)->{certificate}) } @names);
 }
 
