@@ -184,6 +184,8 @@ sub change_root {
     ok $plane->wait_record(kind => 'open', seconds => 20), 'istiod is reached by the new root alone';
     $plane->push(qw(cds eds lds));
     is $plane->wait_settled(['cds', 'eds', 'lds'], seconds => 20)->{verdict}, 'ack', 'and heard';
+    my $renewals = identity()->{renewals};
+    ok wait_for(sub { identity()->{renewals} > $renewals }, 30), 'the CA as well';
     return;
 }
 
