@@ -254,8 +254,8 @@ subtest 'without a first certificate it is not ready, and nobody comes in' => su
 };
 
 subtest 'a CA that does wrong harms nothing' => sub {
-    # the life is 240 s, of which 120 are left: it is renewed after 2 s
-    start(ttl => 120, ca => { grace_ratio => 0.4917, grace_jitter => 0 });
+    # the life is 240 s, of which 120 are left: it is renewed after a second
+    start(ttl => 120, ca => { grace_ratio => 0.4958, grace_jitter => 0 });
     my $load = load(['-r', $rate]);
 
     for my $bad (@bad) {
