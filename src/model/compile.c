@@ -394,3 +394,59 @@ cn_compile_step(cn_compilation_t *compilation, uint64_t budget_us)
 
     return CN_OK;
 }
+
+
+/* ---- endpoints alone ------------------------------------------------------------------------- */
+
+static cn_status_t
+put_endpoints(const cn_blocks_t *blocks, const cn_cluster_t *cluster, cn_publisher_t *publisher)
+{
+    cn_block_builder_t  *builder;
+    const cn_block_t    *block;
+    uint8_t              buffer[CN_KEY_MAX];
+    uint32_t             id = cn_ids_find(blocks->ids, CN_BLOCK_CLUSTER, cluster->name);
+    cn_bytes_t           key;
+    cn_status_t          status;
+
+    if (id == 0) {
+        return CN_ERR_NOT_FOUND;
+    }
+
+    status = cn_blocks_endpoints(blocks, cluster, id, &builder);
+
+    if (status != CN_OK) {
+        return status;
+    }
+
+    key = cn_key_endpoints(buffer, id);
+    status = cn_block_finish(builder, &block);
+
+    if (status == CN_OK) {
+        status = cn_publisher_put(publisher, block, &key, 1);
+    }
+
+    cn_block_builder_destroy(builder);
+
+    return status;
+}
+
+
+cn_status_t
+cn_compile_endpoints(const cn_model_t *model, const cn_array_t *positions, cn_ids_t *ids,
+    cn_slab_t *slab, cn_publisher_t *publisher)
+{
+    cn_blocks_t  blocks = { .model = model, .ids = ids, .slab = slab };
+
+    cn_publisher_begin(publisher);
+
+    CN_ARRAY_EACH(positions, const size_t, position) {
+        const cn_cluster_t  *cluster = CN_ARRAY_AT(&model->clusters, const cn_cluster_t, *position);
+        cn_status_t          status = put_endpoints(&blocks, cluster, publisher);
+
+        if (status != CN_OK) {
+            return status;
+        }
+    }
+
+    return cn_publisher_keep_others(publisher);
+}

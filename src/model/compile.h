@@ -36,4 +36,12 @@ cn_compilation_t *cn_compile_start(const cn_model_t *model, cn_ids_t *ids, cn_sl
 cn_status_t cn_compile_step(cn_compilation_t *compilation, uint64_t budget_us) CN_MUST_USE;
 void cn_compile_end(cn_compilation_t *compilation);
 
+/*
+ * Puts the endpoints of the clusters at these positions of the model, which was compiled last by
+ * the same ids into the same publisher, and keeps all other blocks.  Cells of endpoints that are
+ * gone are given back by the next whole compilation.  Not CN_OK: do not commit.
+ */
+cn_status_t cn_compile_endpoints(const cn_model_t *model, const cn_array_t *positions,
+    cn_ids_t *ids, cn_slab_t *slab, cn_publisher_t *publisher) CN_MUST_USE;
+
 #endif

@@ -6,6 +6,8 @@
  *   idle --start--> reading --> compiling --commit--> dropping what was replaced --> idle
  *                   (each a slice a turn; start meanwhile: once more at the end)
  *
+ * When only endpoints have changed over xDS, the model in force gets them, in one step.
+ *
  * Reading and dropping are plain functions that run in a fiber; compiling keeps its place by
  * itself.
  */
@@ -20,6 +22,7 @@
 #define SLICE_US     5000
 #define POOL_SIZE    (64 * 1024)
 #define TRIM_KEEP    (1024 * 1024)
+#define UPDATES_MAX  100                /* of endpoints alone, between two whole readings */
 #define REPORT_MAX   50                 /* entries that go to the log of each reading */
 
 struct cn_loader_s {
@@ -34,6 +37,9 @@ struct cn_loader_s {
     cn_xds_state_t            *xds;             /* NULL: files are read */
     cn_timer_t                 step;
     bool                       again;
+    bool                       updating;        /* the next step looks whether endpoints are all */
+    bool                       is_current;      /* the model in force is that of the last reading */
+    uint32_t                   updates;         /* since then */
     uint64_t                   started_us;
 
     /* under way */
@@ -191,6 +197,8 @@ commit(cn_loader_t *loader)
         return;
     }
 
+    loader->is_current = true;
+    loader->updates = 0;
     keep_next(loader);
 
     if (status == CN_AGAIN) {
@@ -376,10 +384,93 @@ reading_over(cn_loader_t *loader)
 }
 
 
+/* All is read. */
+static void
+start_reading(cn_loader_t *loader)
+{
+    loader->is_current = false;
+    loader->next_pool = cn_pool_create(POOL_SIZE, NULL);
+    loader->next_report = loader->next_pool != NULL ? cn_report_create(loader->next_pool) : NULL;
+
+    if (loader->next_report == NULL || !start_fiber(loader, read_work, reading_over)) {
+        cn_log(CN_LOG_ERROR, "config", "read: out of memory");
+        fail(loader, "out of memory");
+    }
+}
+
+
+/* CN_OK: published; CN_AGAIN: nothing is to be; else all must be read. */
+static cn_status_t
+publish_endpoints(cn_loader_t *loader, const cn_array_t *positions)
+{
+    cn_publication_t  publication;
+    cn_status_t       status = cn_compile_endpoints(loader->model, positions, loader->ids,
+                                                    loader->slab, loader->publisher);
+
+    if (status != CN_OK) {
+        return status == CN_AGAIN ? CN_ERR_LIMIT : status;
+    }
+
+    status = cn_publisher_commit(loader->publisher, &publication);
+
+    if (status == CN_OK) {
+        loader->publication = publication;
+        atomic_store(cn_slab_generation(loader->slab), publication.generation);
+        cn_log(CN_LOG_INFO, "config",
+               "publish: generation=%llu endpoints_of=%zu written=%zu us=%llu",
+               (unsigned long long) publication.generation, positions->count, publication.written,
+               (unsigned long long) (cn_clock_us_now() - loader->started_us));
+    }
+
+    return status;
+}
+
+
+/* Whether only endpoints had changed, and are in force. */
+static bool
+update(cn_loader_t *loader)
+{
+    cn_pool_t    *pool = cn_pool_create(4096, NULL);
+    cn_report_t  *report = pool == NULL ? NULL : cn_report_create(pool);
+    cn_array_t    positions = CN_ARRAY_INIT(pool, size_t);
+    cn_status_t   status = CN_ERR_MEMORY;
+
+    if (report != NULL
+        && cn_xds_update_endpoints(loader->xds, report, loader->model, &positions) == CN_OK)
+    {
+        status = publish_endpoints(loader, &positions);
+    }
+
+    cn_pool_destroy(pool);
+
+    if (status == CN_OK) {
+        loader->events->on_published(loader->owner, &loader->publication);
+
+    } else if (status == CN_AGAIN) {
+        loader->events->on_unchanged(loader->owner);
+    }
+
+    return status == CN_OK || status == CN_AGAIN;
+}
+
+
 static void
 slice(cn_timer_t *timer)
 {
     cn_loader_t  *loader = CN_CONTAINER_OF(timer, cn_loader_t, step);
+
+    if (loader->updating) {
+        loader->updating = false;
+
+        if (update(loader)) {
+            loader->updates++;
+            finish(loader);
+
+        } else {
+            start_reading(loader);
+        }
+        return;
+    }
 
     if (loader->fiber == NULL) {
         compile_slice(loader);
@@ -402,20 +493,21 @@ slice(cn_timer_t *timer)
 void
 cn_loader_start(cn_loader_t *loader)
 {
-    if (loader->fiber != NULL || loader->compilation != NULL) {
+    if (loader->fiber != NULL || loader->compilation != NULL || loader->updating) {
         loader->again = true;
         return;
     }
 
     loader->started_us = cn_clock_us_now();
     loader->slices = 0;
-    loader->next_pool = cn_pool_create(POOL_SIZE, NULL);
-    loader->next_report = loader->next_pool != NULL ? cn_report_create(loader->next_pool) : NULL;
 
-    if (loader->next_report == NULL || !start_fiber(loader, read_work, reading_over)) {
-        cn_log(CN_LOG_ERROR, "config", "read: out of memory");
-        fail(loader, "out of memory");
+    if (loader->xds != NULL && loader->is_current && loader->updates < UPDATES_MAX) {
+        loader->updating = true;
+        cn_timer_set(loader->loop, &loader->step, 0);
+        return;
     }
+
+    start_reading(loader);
 }
 
 

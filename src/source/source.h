@@ -117,6 +117,15 @@ cn_status_t cn_xds_build(cn_xds_state_t *state, const cn_source_config_t *config
 bool cn_xds_is_building(const cn_xds_state_t *state);
 
 /*
+ * What changes most and touches least: when since the last building, which made model, nothing but
+ * the endpoints of a few clusters has changed, model gets them, and positions (size_t) the places
+ * of these clusters in it.  This counts as a building; what was rejected stays so.  CN_AGAIN: more
+ * has changed, or one of them cannot be used: all is to be built, and model is as it was.
+ */
+cn_status_t cn_xds_update_endpoints(cn_xds_state_t *state, cn_report_t *report, cn_model_t *model,
+    cn_array_t *positions) CN_MUST_USE;
+
+/*
  * Reads lds.pb, cds.pb, eds.pb (and workload files if present) of a recorded push into a state of
  * its own, and builds.
  */

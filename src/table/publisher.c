@@ -602,19 +602,12 @@ cn_publisher_put(cn_publisher_t *publisher, const cn_block_t *block, const cn_by
 }
 
 
-cn_status_t
-cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind, uint64_t id)
+static cn_status_t
+keep_record(cn_publisher_t *publisher, const cn_record_t *old)
 {
-    const cn_record_t  *old = cn_record_set_find(&publisher->current, kind, id);
-    const uint64_t  *hashes;
-    cn_status_t      status;
-
-    if (old == NULL) {
-        return CN_ERR_NOT_FOUND;
-    }
-
-    hashes = publisher->current.keys + old->key_at;
-    status = cn_record_set_check(&publisher->next, kind, id, hashes, old->key_count);
+    const uint64_t  *hashes = publisher->current.keys + old->key_at;
+    cn_status_t      status = cn_record_set_check(&publisher->next, (cn_block_kind_t) old->kind,
+                                                  old->id, hashes, old->key_count);
 
     if (status == CN_OK) {
         status = cn_record_set_reserve(&publisher->next, old->key_count);
@@ -625,4 +618,35 @@ cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind, uint64_t id)
     }
 
     return status;
+}
+
+
+cn_status_t
+cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind, uint64_t id)
+{
+    const cn_record_t  *old = cn_record_set_find(&publisher->current, kind, id);
+
+    return old == NULL ? CN_ERR_NOT_FOUND : keep_record(publisher, old);
+}
+
+
+cn_status_t
+cn_publisher_keep_others(cn_publisher_t *publisher)
+{
+    for (size_t i = 0; i < publisher->current.count; i++) {
+        const cn_record_t  *old = &publisher->current.records[i];
+        cn_status_t         status;
+
+        if (cn_record_set_find(&publisher->next, (cn_block_kind_t) old->kind, old->id) != NULL) {
+            continue;
+        }
+
+        status = keep_record(publisher, old);
+
+        if (status != CN_OK) {
+            return status;
+        }
+    }
+
+    return CN_OK;
 }

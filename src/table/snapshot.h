@@ -65,6 +65,9 @@ cn_status_t cn_publisher_put(cn_publisher_t *publisher, const cn_block_t *block,
 cn_status_t cn_publisher_keep(cn_publisher_t *publisher, cn_block_kind_t kind,
     uint64_t id) CN_MUST_USE;
 
+/* Keeps every block of the last publication that was neither put nor kept since begin.  As put. */
+cn_status_t cn_publisher_keep_others(cn_publisher_t *publisher) CN_MUST_USE;
+
 /*
  * CN_OK and *out; CN_AGAIN: nothing changed, nothing is to be sent; CN_ERR_IO, CN_ERR_MEMORY: the
  * last publication stands.

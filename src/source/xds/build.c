@@ -491,7 +491,10 @@ cn_xds_build(cn_xds_state_t *state, const cn_source_config_t *config, cn_report_
     cn_xds_reject_none(state);
     status = build(&xds, report);
     state->building = false;
-    state->changed = status == CN_ERR_MEMORY;
+
+    if (status != CN_ERR_MEMORY) {
+        cn_xds_set_built(state);
+    }
 
     if (status != CN_OK) {
         cn_model_destroy(xds.model);

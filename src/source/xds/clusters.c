@@ -374,22 +374,10 @@ compare_endpoints(const void *a, const void *b)
 }
 
 
-bool
-cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value)
+/* Nothing of the message is kept: an endpoint's texts are its workload's. */
+static void
+add_endpoints(cn_xds_t *xds, const Cairn__ClusterLoadAssignment *message, cn_cluster_t *cluster)
 {
-    const Cairn__ClusterLoadAssignment  *message;
-    cn_array_t                          *clusters = &xds->model->clusters;
-    cn_cluster_t                        *cluster;
-
-    cluster = CN_ARRAY_AT(clusters, cn_cluster_t, clusters->count - 1);
-    cluster->endpoints.count = 0;
-    message = cn_decode(&xds->read, &cairn__cluster_load_assignment__descriptor, value,
-                        "endpoints");
-
-    if (message == NULL) {
-        return false;
-    }
-
     for (size_t i = 0; i < message->n_endpoints; i++) {
         const Cairn__LocalityLbEndpoints  *locality = message->endpoints[i];
 
@@ -406,8 +394,44 @@ cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value)
     if (cn_array_sort(&cluster->endpoints, compare_endpoints) != CN_OK) {
         cn_read_no_memory(&xds->read);
     }
+}
 
-    return true;
+
+bool
+cn_xds_read_endpoints(cn_xds_t *xds, cn_bytes_t value, cn_cluster_t *cluster)
+{
+    const Cairn__ClusterLoadAssignment  *message;
+    cn_pool_t                           *pool = cn_xds_borrow_pool(xds);
+
+    cluster->endpoints.count = 0;
+
+    if (pool == NULL) {
+        cn_read_no_memory(&xds->read);
+        return false;
+    }
+
+    xds->read.pool = pool;
+    message = cn_decode(&xds->read, &cairn__cluster_load_assignment__descriptor, value,
+                        "endpoints");
+    xds->read.pool = xds->pool;
+
+    if (message != NULL) {
+        add_endpoints(xds, message, cluster);
+    }
+
+    cn_pool_destroy(pool);
+
+    return message != NULL;
+}
+
+
+bool
+cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value)
+{
+    cn_array_t  *clusters = &xds->model->clusters;
+
+    return cn_xds_read_endpoints(xds, value,
+                                 CN_ARRAY_AT(clusters, cn_cluster_t, clusters->count - 1));
 }
 
 

@@ -267,6 +267,7 @@ make_resource(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name,
     }
 
     state->changed = true;
+    state->changed_more = true;
     *resource = made;
 
     return CN_OK;
@@ -301,6 +302,7 @@ refuse(cn_xds_state_t *state, cn_xds_resource_t *resource, const char *reason)
     retire(state, resource);
     resource->refusal = reason;
     state->changed = true;
+    state->changed_more = true;
 }
 
 
@@ -317,6 +319,7 @@ set_octets(cn_xds_state_t *state, cn_xds_resource_t *resource, cn_bytes_t value)
 
     retire(state, resource);
     state->changed = true;
+    resource->touched = true;
 
     /* the last good octets, come again: they are not held twice */
     if (resource->good.len > 0 && cn_bytes_equal(resource->good, value)) {
@@ -362,6 +365,7 @@ static void
 note_unnamed(cn_xds_resources_t *resources, cn_xds_state_t *state)
 {
     state->changed = state->changed || !resources->unnamed;
+    state->changed_more = state->changed_more || !resources->unnamed;
     resources->unnamed = true;
     resources->unnamed_push = resources->push;
 }
@@ -423,6 +427,8 @@ cn_xds_put(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, cn_bytes_
         return status;
     }
 
+    /* one that was refused may come to be used without other octets than its last good ones */
+    state->changed_more = state->changed_more || resource->refusal != NULL;
     fault = find_fault(state, resource, resource->push == push && push > 0, has_own, own, value);
     resource->push = push;
 
@@ -432,6 +438,11 @@ cn_xds_put(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name, cn_bytes_
     }
 
     status = set_octets(state, resource, value);
+
+    if (resource->touched && (type != CN_XDS_ENDPOINTS || resource->refusal != NULL)) {
+        state->changed_more = true;
+        resource->touched = false;
+    }
 
     return status == CN_OK && version.len <= CN_XDS_NAME_MAX
            ? set_version(state, resource, version) : status;
@@ -473,6 +484,7 @@ cn_xds_remove(cn_xds_state_t *state, cn_xds_type_t type, cn_bytes_t name)
     if (resource != NULL) {
         destroy_resource(state, resource);
         state->changed = true;
+        state->changed_more = true;
     }
 }
 
@@ -488,6 +500,7 @@ void
 cn_xds_forget_unnamed(cn_xds_state_t *state, cn_xds_type_t type)
 {
     state->changed = state->changed || state->types[type].unnamed;
+    state->changed_more = state->changed_more || state->types[type].unnamed;
     state->types[type].unnamed = false;
 }
 
@@ -512,6 +525,7 @@ cn_xds_push_end_full(cn_xds_state_t *state, cn_xds_type_t type)
             (void) cn_map_remove(resources->resources, resource->name);
             destroy_resource(state, resource);
             state->changed = true;
+            state->changed_more = true;
         }
     }
 }
@@ -536,6 +550,21 @@ cn_xds_set_good(cn_xds_state_t *state, cn_xds_resource_t *resource)
 {
     let_go(state, &resource->good);
     resource->is_good = true;
+}
+
+
+void
+cn_xds_set_built(cn_xds_state_t *state)
+{
+    cn_xds_resource_t  *resource;
+    size_t              at = 0;
+
+    state->changed = false;
+    state->changed_more = false;
+
+    while (cn_xds_next(state, CN_XDS_ENDPOINTS, &at, &resource)) {
+        resource->touched = false;
+    }
 }
 
 

@@ -35,6 +35,7 @@ typedef struct {
     bool         is_good;
     const char  *refusal;               /* why pushed is not there at all; NULL: it is.  Literal. */
     uint64_t     push;                  /* the last that named it */
+    bool         touched;               /* has other octets than when it was last built */
 } cn_xds_resource_t;
 
 typedef struct {
@@ -57,6 +58,7 @@ struct cn_xds_state_s {
     size_t              total_max;
     size_t              resource_max;
     bool                changed;
+    bool                changed_more;   /* .. and not only octets of known assignments */
     bool                building;
     uint64_t            buildings;      /* counts them */
     cn_pool_t          *rejected_pool;  /* of the list below */
@@ -84,6 +86,9 @@ cn_bytes_t cn_xds_good_unit(const cn_xds_state_t *state, cn_bytes_t key);
  * what was known of it is forgotten: should its next version be refused, it is closed.
  */
 void cn_xds_set_good_unit(cn_xds_state_t *state, cn_bytes_t key, cn_bytes_t octets);
+
+/* What is pushed was built: all of it, or the assignments that had changed. */
+void cn_xds_set_built(cn_xds_state_t *state);
 
 /* Forgets the units that the last building did not see. */
 void cn_xds_sweep_units(cn_xds_state_t *state);

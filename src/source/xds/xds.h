@@ -65,6 +65,8 @@ bool cn_xds_check_mode(cn_xds_t *xds, const Cairn__Metadata *metadata, bool has_
 
 /* A text of an object, or none. */
 cn_bytes_t cn_xds_struct_string(const Cairn__Struct *object, const char *key);
+/* Its endpoints out of an assignment, in the place of those that it had. */
+bool cn_xds_read_endpoints(cn_xds_t *xds, cn_bytes_t value, cn_cluster_t *cluster);
 
 /* main_internal, chain by chain, and the tree of addresses.  (listener.c) */
 void cn_xds_read_main(cn_xds_t *xds, cn_xds_resource_t *resource);

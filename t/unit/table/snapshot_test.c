@@ -157,6 +157,38 @@ nothing_changed_is_nothing_to_send(void **state)
 
 
 static void
+what_is_put_is_new_and_all_others_are_kept(void **state)
+{
+    world_t  *world = *state;
+
+    cn_publisher_begin(world->publisher);
+    assert_int_equal(cn_publisher_keep_others(world->publisher), CN_OK);
+    assert_int_equal(put_service(world->publisher, 1, 1, "/a"), CN_OK);
+    assert_int_equal(put_service(world->publisher, 2, 2, "/b"), CN_OK);
+    assert_int_equal(put_service(world->publisher, 3, 3, "/c"), CN_OK);
+    commit_and_adopt(world);
+
+    cn_publisher_begin(world->publisher);
+    assert_int_equal(put_service(world->publisher, 2, 2, "/other"), CN_OK);
+    assert_int_equal(cn_publisher_keep(world->publisher, CN_BLOCK_SERVICE, 3), CN_OK);
+    assert_int_equal(cn_publisher_keep_others(world->publisher), CN_OK);
+    commit_and_adopt(world);
+    assert_true(path_is(world, 1, "/a"));
+    assert_true(path_is(world, 2, "/other"));
+    assert_true(path_is(world, 3, "/c"));
+
+    cn_publisher_begin(world->publisher);
+    assert_int_equal(cn_publisher_keep_others(world->publisher), CN_OK);
+    assert_int_equal(cn_publisher_commit(world->publisher, &world->publication), CN_AGAIN);
+
+    /* its key is taken: that is no publication */
+    cn_publisher_begin(world->publisher);
+    assert_int_equal(put_service(world->publisher, 4, 1, "/a"), CN_OK);
+    assert_int_equal(cn_publisher_keep_others(world->publisher), CN_ERR_EXISTS);
+}
+
+
+static void
 what_is_not_put_again_is_gone(void **state)
 {
     world_t  *world = *state;
@@ -368,6 +400,7 @@ main(void)
         CASE(every_kind_is_found_by_its_key_and_by_no_other),
         CASE(a_block_under_a_key_that_is_not_its_own_is_not_given_out),
         CASE(nothing_changed_is_nothing_to_send),
+        CASE(what_is_put_is_new_and_all_others_are_kept),
         CASE(what_is_not_put_again_is_gone),
         CASE(a_key_and_an_id_stand_for_one_block_only),
         CASE(five_thousand_services_publish_fast_and_one_change_writes_little),
