@@ -14,6 +14,7 @@
 
 #include "server/loader.h"
 
+#include "base/block.h"
 #include "base/clock.h"
 #include "base/fiber.h"
 
@@ -22,6 +23,7 @@
 #define SLICE_US     5000
 #define POOL_SIZE    (64 * 1024)
 #define TRIM_KEEP    (1024 * 1024)
+#define MAP_SIZE     (1024 * 1024)      /* octets of an allocation that is a mapping of its own */
 #define UPDATES_MAX  100                /* of endpoints alone, between two whole readings */
 #define REPORT_MAX   50                 /* entries that go to the log of each reading */
 
@@ -142,7 +144,11 @@ drop_work(void *arg)
     }
 
     cn_pool_destroy(loader->old_pool);
-    malloc_trim(TRIM_KEEP);     /* compiling takes several times what is kept */
+
+    /* reading and compiling take several times what is kept, and may not come again for long */
+    cn_block_trim();
+    cn_block_trim();            /* the first only began to count what is idle */
+    malloc_trim(TRIM_KEEP);
 }
 
 
@@ -520,6 +526,12 @@ cn_loader_create(cn_loop_t *loop, const cn_bootstrap_t *bootstrap, cn_slab_t *sl
     if (loader == NULL) {
         return NULL;
     }
+
+    /*
+     * A push is one run of tens of MB for a moment.  Once it was given back the C library would put
+     * the next one on its heap, which then stays that large around what is kept.
+     */
+    (void) mallopt(M_MMAP_THRESHOLD, MAP_SIZE);
 
     loader->loop = loop;
     loader->bootstrap = bootstrap;
