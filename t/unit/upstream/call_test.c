@@ -146,13 +146,9 @@ static void
 rig_close(rig_t *rig)
 {
     cn_upstream_destroy(rig->upstream);
-
-    for (unsigned i = 0; i < 5; i++) {
-        cn_loop_turn(rig->loop, 0);
-    }
-
     close(rig->peer);
     close(rig->listening);
+    assert_true(cn_loop_finish(rig->loop, 5000));       /* what was queued for the peer too */
     cn_tables_destroy(rig->tables);
     cn_publisher_destroy(rig->publisher);
     cn_slab_unmap(rig->slab);
