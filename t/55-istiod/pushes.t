@@ -171,8 +171,10 @@ subtest "$pushes pushes in $seconds s under $rate requests a second" => sub {
     note sprintf '%d requests, latency p99 %.1f ms, max %.1f ms', $result->{requests},
         map { $_ / 1000 } @{ $result->{latency_us} }{qw(p99 max)};
 
-    my ($published) = $mesh->daemon->http_get('ADMIN', '/status.json')->body
-        =~ /"generation": (\d+)/;
+    my $status = JSON::PP->new->decode($mesh->daemon->http_get('ADMIN', '/status.json')->body);
+    my $published = $status->{generation};
+    note sprintf 'longest turn of a worker: %.1f ms', (sort { $b <=> $a }
+        map { $_->{longest_turn_us} / 1000 } @{ $status->{workers} })[0];
     cmp_ok $published, '>=', $pushes / 2, "they made $published generations";
     is scalar(grep { /\[error\]/ } $mesh->daemon->log_lines('error')), 0, 'without an error';
     stop();

@@ -64,7 +64,7 @@ static void
 change(fixture_t *fixture, cn_xds_type_t type, const char *name, const char *old, const char *new)
 {
     resource_t  *item = push_find(fixture->push, type, name);
-    cn_bytes_t   copy = push_join(fixture->pool, item->value, CN_BYTES_NONE);
+    cn_bytes_t   copy = push_join(fixture->pool, item->value, CN_BYTES(""));
     uint8_t     *octets = (uint8_t *) (uintptr_t) copy.ptr;
     size_t       found = 0;
 
@@ -216,7 +216,7 @@ endpoints_that_cannot_be_used_leave_the_model_as_it_is(void **state)
     assert_int_equal(update(&fixture), CN_OK);
     assert_non_null(strstr(push_rejected(fixture.state, fixture.pool), RATINGS));
 
-    item->value = push_join(fixture.pool, good, CN_BYTES_NONE);
+    item->value = push_join(fixture.pool, good, CN_BYTES(""));
     push_put(fixture.state, fixture.push);
     assert_int_equal(update(&fixture), CN_AGAIN);
     end(&fixture);
