@@ -120,6 +120,13 @@ def default_routes():
     }]
 
 
+def filters_of(config):
+    """Who asks is known from the tunnel, where istiod's waypoint has it from too: what took it from a
+    header for Envoy is left out."""
+    return [each for each in config.get("http_filters", [])
+            if each["name"] != "envoy.filters.http.set_filter_state"]
+
+
 def manager(config):
     """The HttpConnectionManager of one configuration, after istiod's for a waypoint."""
     http = "envoy.extensions.filters.http."
@@ -130,7 +137,7 @@ def manager(config):
     made = {
         "@type": TYPE + "envoy.extensions.filters.network.http_connection_manager.v3."
                         "HttpConnectionManager",
-        "http_filters": config.get("http_filters", []) + [
+        "http_filters": filters_of(config) + [
             extension("envoy.filters.http.grpc_stats", http + "grpc_stats.v3.FilterConfig",
                       emit_filter_state=True, stats_for_all_methods=False),
             extension("envoy.filters.http.fault", http + "fault.v3.HTTPFault"),

@@ -13,6 +13,7 @@ LOG = re.compile(
     r'"(?P<xff>.*?)" "(?P<agent>.*?)" "(?P<id>.*?)" "(?P<authority>.*?)" "(?P<host>\S*?)" '
     r'(?P<cluster>\S+) (?P<upstream_local>\S+) (?P<local>\S+) (?P<remote>\S+) (?P<sni>\S+) '
     r'(?P<route>\S+)')
+CUT_LOG = re.compile(r'\[[^]]*\] "([^"]*)\.\.\.<\d+ chars>$')
 COMPARED = ["line", "code", "flags", "details", "termination", "failure", "received", "sent", "xff",
             "agent", "authority", "cluster", "route"]
 
@@ -136,5 +137,6 @@ def upstream(records):
 def log(line):
     found = LOG.fullmatch(re.sub(r"@\d\b", "", line))
     if not found:
-        return {"line": line}
+        begun = CUT_LOG.match(line)
+        return {"line": begun[1] + "..." if begun else line}
     return {name: UUID.sub("*", found[name]) for name in COMPARED}

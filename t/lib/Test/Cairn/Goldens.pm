@@ -51,6 +51,7 @@ sub replay {
         $_ = network() . '.1:' . free_port(network() . '.1') for values %listeners;
 
         my $bootstrap = $plane->bootstrap;
+        $bootstrap->{workers} = 1;
         $bootstrap->{listen} = { plaintext => [
             map { { address => $listeners{$_}, service => "golden/c$_:9080" } } sort keys %listeners
         ] };
@@ -72,13 +73,14 @@ sub replay {
 sub judge {
     my ($group, $from) = @_;
 
-    my (%count, $done, $asked);
+    my ($done, $asked, $again) = (0, 0, 0);
+    my %count;
 
     while (my $line = <$from>) {
         my $case = $JSON->decode($line);
 
         if (defined $case->{done}) {
-            $asked = $case->{done};
+            ($asked, $again) = @{$case}{qw(done again)};
             next;
         }
 
@@ -96,8 +98,8 @@ sub judge {
     }
 
     Test::More::is($done, $asked, "$group: all cases were replayed");
-    Test::More::note(sprintf '%s: %d passed, %d skipped, %d better', $group,
-        map { $count{$_} // 0 } qw(pass skip better));
+    Test::More::note(sprintf '%s: %d passed, %d skipped, %d better; %d were tried twice',
+        $group, (map { $count{$_} // 0 } qw(pass skip better)), $again);
     return;
 }
 
