@@ -215,18 +215,21 @@ read_additions(cn_xds_t *xds, Cairn__HeaderValueOption *const *items, size_t cou
 {
     for (size_t i = 0; i < count; i++) {
         int32_t          action = items[i]->has_append_action ? items[i]->append_action : 0;
-        cn_header_op_t  *op = cn_xds_add(xds, ops);
+        cn_header_op_t  *op;
 
-        if (op == NULL) {
-            return;
-        }
-
+        /* nothing is added before it is known to be whole: a refused chain is packed all the same */
         if (items[i]->header == NULL
             || (action != CAIRN__HEADER_VALUE_OPTION__APPEND_ACTION__APPEND_IF_EXISTS_OR_ADD
                 && action
                    != CAIRN__HEADER_VALUE_OPTION__APPEND_ACTION__OVERWRITE_IF_EXISTS_OR_ADD))
         {
             cn_read_error(&xds->read, NULL, "headers_to_add.append_action", "is not implemented");
+            return;
+        }
+
+        op = cn_xds_add(xds, ops);
+
+        if (op == NULL) {
             return;
         }
 
