@@ -37,17 +37,15 @@ cn_xds_hush(cn_xds_t *xds)
 
 
 /* "FIELD: TEXT", and whose it is when that is not the resource itself, as far as there is room. */
-static size_t
+static void
 print_entry(const cn_report_entry_t *entry, const char *label, char *out, size_t size)
 {
     bool  within = entry->resource != NULL && entry->resource[0] != '\0'
                    && strcmp(entry->resource, label) != 0;
     bool  placed = entry->field != NULL && entry->field[0] != '\0';
-    int   len = snprintf(out, size, "%s%s%s%s%s", within ? entry->resource : "",
-                         within ? ": " : "", placed ? entry->field : "", placed ? ": " : "",
-                         entry->text);
 
-    return len < 0 ? 0 : (size_t) len < size ? (size_t) len : size - 1;
+    snprintf(out, size, "%s%s%s%s%s", within ? entry->resource : "", within ? ": " : "",
+             placed ? entry->field : "", placed ? ": " : "", entry->text);
 }
 
 
@@ -57,6 +55,7 @@ cn_xds_blame(cn_xds_t *xds, cn_xds_type_t type, const cn_xds_resource_t *resourc
 {
     const cn_report_t  *report = xds->read.report;
     char                reason[REASON_MAX] = "";
+    char                text[REASON_MAX];
     size_t              at = 0;
 
     for (size_t i = first; i < report->entries.count && at < sizeof(reason) - 1; i++) {
@@ -66,9 +65,16 @@ cn_xds_blame(cn_xds_t *xds, cn_xds_type_t type, const cn_xds_resource_t *resourc
             continue;
         }
 
-        at += (size_t) snprintf(reason + at, sizeof(reason) - at, "%s", at == 0 ? "" : "; ");
+        print_entry(entry, label, text, sizeof(text));
+
+        /* of each field once, however often it is there */
+        if (strstr(reason, text) != NULL) {
+            continue;
+        }
+
+        at += (size_t) snprintf(reason + at, sizeof(reason) - at, "%s%s",
+                                at == 0 ? "" : "; ", text);
         at = at < sizeof(reason) ? at : sizeof(reason) - 1;
-        at += print_entry(entry, label, reason + at, sizeof(reason) - at);
     }
 
     cn_xds_reject(xds->state, type, resource->name, at == 0 ? "cannot be used" : reason);
@@ -254,7 +260,8 @@ read_listeners(cn_xds_t *xds)
 
             cn_xds_label(xds, "Listener", (*resource)->name);
             cn_read_error(&xds->read, NULL, NULL, "%s", (*resource)->refusal != NULL
-                          ? (*resource)->refusal : "a listener beside istiod's own is not implemented");
+                          ? (*resource)->refusal
+                          : "a listener beside istiod's own is not implemented");
             cn_xds_blame(xds, CN_XDS_LISTENERS, *resource, label_of(xds), first);
         }
     }
@@ -431,7 +438,7 @@ read_all(cn_xds_t *xds)
 
     xds->read.resource = NULL;
 
-    /* a waypoint that no service uses is one all the same; one whose services are not known is none */
+    /* a waypoint that no service uses is one; one whose services are not known is none */
     if (xds->model->services.count == 0 && !xds->main_known) {
         cn_read_error(&xds->read, NULL, "Listener", "there is no main_internal with a service");
         return CN_ERR_NOT_FOUND;

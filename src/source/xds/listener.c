@@ -380,8 +380,8 @@ refuse_original(cn_xds_t *xds, const cn_xds_resource_t *resource)
                 && goes_where_it_was_sent(xds, chain))
             {
                 cn_xds_label(xds, "FilterChain", chain->name);
-                cn_read_error(&xds->read, NULL, "cluster", "of type ORIGINAL_DST for a service that "
-                              "has addresses is not implemented");
+                cn_read_error(&xds->read, NULL, "cluster", "of type ORIGINAL_DST for a service "
+                              "that has addresses is not implemented");
                 cn_xds_blame(xds, CN_XDS_LISTENERS, resource, "Listener " MAIN, first);
                 chain->refused = true;
                 any = true;

@@ -36,19 +36,19 @@ typedef struct {
     cn_map_t                  *clusters;    /* name -> 1 + its position in the model */
     cn_map_t                  *workloads;   /* 16 octets of address -> 1 + its position */
     cn_map_t                  *services;    /* host -> 1 + its position */
-    cn_map_t                  *original;    /* names of clusters that go where they were sent */
+    cn_map_t                  *original;    /* clusters that go where they were sent */
     cn_bytes_t                 endpoints;   /* under which name the last cluster's are */
     cn_array_t                 trust_domains;   /* cn_bytes_t, of connect_terminate */
-    bool                       by_mode;     /* its endpoints' labels choose how they are reached */
-    bool                       main_known;  /* which services there are is known, if not all of them */
+    bool                       by_mode;     /* its endpoints' labels say how they are reached */
+    bool                       main_known;  /* which services there are is known */
     /* what stands before all chains, or which they are, cannot be known: none may serve */
     bool                       all_refused;
 } cn_xds_t;
 
 /*
  * Each reads one resource's octets; false or read.errors grown: it cannot be used.  What is refused
- * is not in the model, but an assignment as far as it can be read.  A cluster that was read is the
- * model's last, and says in endpoints whose assignment is its own.
+ * is not in the model, but an assignment as far as it can be read.  A cluster that has endpoints is
+ * the model's last, and says in xds->endpoints whose assignment is its own; others leave that empty.
  */
 bool cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value);
 bool cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value);
@@ -57,7 +57,7 @@ bool cn_xds_read_workload(cn_xds_t *xds, cn_bytes_t value);
 /* As they: connect_terminate.  xds->trust_domains has its trust domains, or none.  (terminate.c) */
 bool cn_xds_read_terminate(cn_xds_t *xds, cn_bytes_t value);
 
-/* How the cluster's endpoints are reached, and whether they are so by their labels.  (transport.c) */
+/* How a cluster's endpoints are reached; sets by_mode.  (transport.c) */
 void cn_xds_read_transport(cn_xds_t *xds, const Cairn__Cluster *message);
 
 /* False: the endpoint of such a cluster cannot be reached as its labels say; reported. */
