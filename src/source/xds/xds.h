@@ -47,8 +47,8 @@ typedef struct {
 
 /*
  * Each reads one resource's octets; false or read.errors grown: it cannot be used.  What is refused
- * is not in the model, but an assignment as far as it can be read.  A cluster that has endpoints is
- * the model's last, and says in xds->endpoints whose assignment is its own; others leave that empty.
+ * is not in the model, but an assignment as far as it can be read.  A cluster that has endpoints
+ * is the model's last, and says in xds->endpoints whose assignment is its own.
  */
 bool cn_xds_read_cluster(cn_xds_t *xds, cn_bytes_t value);
 bool cn_xds_read_assignment(cn_xds_t *xds, cn_bytes_t value);
