@@ -3,7 +3,8 @@
 /*
  * ads_fuzz - a hostile control plane: {delta or full(1)}, then steps: 0 a new stream, 1 building and
  * answering, else a message {length(3), octets}.  A message is taken or ends the stream; what is
- * held has its limit, what was refused closes, and every model prints.
+ * held has its limit, what was refused closes, and every model prints.  A model that got other
+ * endpoints is the one that a whole building makes.
  */
 
 #include "source/xds/ads.h"
@@ -33,8 +34,26 @@ on_changed(void *owner, cn_xds_type_t type)
 }
 
 
+/* What is in force, if there is such a thing, gets the endpoints that changed: as text, or NULL. */
+static const char *
+update(cn_xds_state_t *state, cn_model_t *model, cn_pool_t *pool)
+{
+    cn_array_t  positions = CN_ARRAY_INIT(pool, size_t);
+
+    if (model == NULL
+        || cn_xds_update_endpoints(state, cn_report_create(pool), model, &positions) != CN_OK)
+    {
+        return NULL;
+    }
+
+    CN_BUG_ON(cn_xds_is_changed(state));
+
+    return cn_model_print(model, pool);
+}
+
+
 static void
-build(cn_xds_state_t *state, cn_ads_t *ads)
+build(cn_xds_state_t *state, cn_ads_t *ads, cn_model_t **current)
 {
     cn_source_config_t         config = {
         .waypoint = "default/waypoint", .trust_domain = CN_BYTES("cluster.local"),
@@ -43,11 +62,20 @@ build(cn_xds_state_t *state, cn_ads_t *ads)
     cn_pool_t                 *pool = cn_pool_create(4096, NULL);
     cn_model_t                *model = NULL;
     const cn_xds_rejected_t   *list;
+    const char                *updated = update(state, *current, pool);
 
     if (cn_xds_build(state, &config, cn_report_create(pool), &model) == CN_OK) {
-        CN_BUG_ON(cn_model_print(model, pool) == NULL);
-        cn_model_destroy(model);
+        const char  *text = cn_model_print(model, pool);
+
+        CN_BUG_ON(text == NULL);
+        CN_BUG_ON(updated != NULL && strcmp(updated, text) != 0);
+
+    } else {
+        CN_BUG_ON(updated != NULL);
     }
+
+    cn_model_destroy(*current);
+    *current = model;
 
     for (size_t i = 0, count = cn_xds_rejected(state, &list); i < count; i++) {
         CN_BUG_ON(list[i].reason[0] == '\0');
@@ -61,7 +89,7 @@ build(cn_xds_state_t *state, cn_ads_t *ads)
 
 /* A step of the input; false: it is over. */
 static bool
-step(cn_bytes_t *rest, cn_xds_state_t *state, cn_ads_t *ads)
+step(cn_bytes_t *rest, cn_xds_state_t *state, cn_ads_t *ads, cn_model_t **model)
 {
     uint8_t     what = rest->ptr[0];
     cn_bytes_t  message;
@@ -74,7 +102,7 @@ step(cn_bytes_t *rest, cn_xds_state_t *state, cn_ads_t *ads)
     }
 
     if (what == 1) {
-        build(state, ads);
+        build(state, ads, model);
         return true;
     }
 
@@ -105,6 +133,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .changed = on_changed,
     };
     cn_bytes_t       rest = cn_bytes(data, size);
+    cn_model_t      *model = NULL;
     cn_ads_t        *ads;
 
     if (size > 0) {
@@ -116,13 +145,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CN_BUG_ON(config.state == NULL || ads == NULL || cn_ads_open(ads) != CN_OK);
 
     for (unsigned i = 0; i < 64 && size < SIZE_MOST && rest.len > 0; i++) {
-        if (!step(&rest, config.state, ads)) {
+        if (!step(&rest, config.state, ads, &model)) {
             break;
         }
     }
 
     CN_BUG_ON(sent == 0);
-    build(config.state, ads);
+    build(config.state, ads, &model);
+    cn_model_destroy(model);
     cn_ads_destroy(ads);
     cn_xds_state_destroy(config.state);
 

@@ -208,6 +208,10 @@ read_clusters(cn_xds_t *xds)
             endpoints = cn_xds_find(xds->state, CN_XDS_ENDPOINTS, xds->endpoints);
         }
 
+        if (xds->endpoints.len > 0 && !cn_bytes_equal(xds->endpoints, (*resource)->name)) {
+            xds->state->shared = true;
+        }
+
         if (endpoints != NULL) {
             (void) cn_xds_contain(xds, CN_XDS_ENDPOINTS, endpoints, cn_xds_read_assignment);
         }
@@ -495,6 +499,7 @@ cn_xds_build(cn_xds_state_t *state, const cn_source_config_t *config, cn_report_
 
     state->building = true;
     state->buildings++;
+    state->shared = false;
     cn_xds_reject_none(state);
     status = build(&xds, report);
     state->building = false;

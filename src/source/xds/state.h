@@ -59,6 +59,7 @@ struct cn_xds_state_s {
     size_t              resource_max;
     bool                changed;
     bool                changed_more;   /* .. and not only octets of known assignments */
+    bool                shared;         /* a cluster has endpoints by another name than its own */
     bool                building;
     uint64_t            buildings;      /* counts them */
     cn_pool_t          *rejected_pool;  /* of the list below */

@@ -4,7 +4,8 @@
  * update - other endpoints of a few clusters in a model that is made.  Pods come and go all the
  * time, and nothing else of a model depends on them: thousands of services are not read again.
  *
- * Only what is simple is done here.  An assignment of a cluster whose newest version is refused, or
+ * Only what is simple is done here.  One that several clusters have is not, and istiod makes none.
+ * An assignment of a cluster whose newest version is refused, or
  * one that cannot be read itself, is for a whole building, which knows last good versions.
  */
 
@@ -50,7 +51,7 @@ find_cluster(const cn_model_t *model, cn_bytes_t name)
 }
 
 
-/* The cluster that alone has these endpoints, as istiod names them; NULL: there is none. */
+/* The cluster of that name, if its newest version serves; NULL: there is none. */
 static cn_cluster_t *
 owner_of(const cn_xds_state_t *state, const cn_model_t *model, cn_bytes_t name)
 {
@@ -213,7 +214,7 @@ cn_xds_update_endpoints(cn_xds_state_t *state, cn_report_t *report, cn_model_t *
     changes_t    changes;
     cn_status_t  status;
 
-    if (!state->changed || state->changed_more || !find_changes(state, model, &changes)) {
+    if (!state->changed || state->changed_more || state->shared || !find_changes(state, model, &changes)) {
         return CN_AGAIN;
     }
 

@@ -241,6 +241,27 @@ endpoints_of_a_cluster_that_is_refused_are_for_a_whole_building(void **state)
 }
 
 
+/* Cluster "a" has the endpoints of ratings, as ratings itself has. */
+static void
+endpoints_of_several_clusters_are_for_a_whole_building(void **state)
+{
+    fixture_t    fixture = serving();
+    resource_t  *item = push_find(fixture.push, CN_XDS_CLUSTERS, RATINGS);
+
+    (void) state;
+    push_add(fixture.push, CN_XDS_CLUSTERS, CN_BYTES_NONE,
+             push_join(fixture.pool, item->value, CN_BYTES("\x0a\x01" "a")));
+    push_put(fixture.state, fixture.push);
+    cn_model_destroy(fixture.model);
+    fixture.model = build(fixture.state, fixture.pool);
+    assert_string_equal(push_rejected(fixture.state, fixture.pool), "");
+    change(&fixture, CN_XDS_ENDPOINTS, RATINGS, "10.244.2.12:9080", "10.244.2.99:9080");
+    push_put(fixture.state, fixture.push);
+    assert_int_equal(update(&fixture), CN_AGAIN);
+    end(&fixture);
+}
+
+
 int
 main(void)
 {
@@ -250,6 +271,7 @@ main(void)
         cmocka_unit_test(more_than_endpoints_is_for_a_whole_building),
         cmocka_unit_test(endpoints_that_cannot_be_used_leave_the_model_as_it_is),
         cmocka_unit_test(endpoints_of_a_cluster_that_is_refused_are_for_a_whole_building),
+        cmocka_unit_test(endpoints_of_several_clusters_are_for_a_whole_building),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
