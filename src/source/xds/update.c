@@ -214,7 +214,9 @@ cn_xds_update_endpoints(cn_xds_state_t *state, cn_report_t *report, cn_model_t *
     changes_t    changes;
     cn_status_t  status;
 
-    if (!state->changed || state->changed_more || state->shared || !find_changes(state, model, &changes)) {
+    if (!state->changed || state->changed_more || state->shared
+        || !find_changes(state, model, &changes))
+    {
         return CN_AGAIN;
     }
 
