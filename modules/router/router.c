@@ -190,10 +190,11 @@ retry_on_reset(const cn_table_retry_t *retry, cn_reset_reason_t reason)
 
     case CN_RESET_REMOTE_REFUSED:
     case CN_RESET_UNPROCESSED:
-        return retry->on & (CN_RETRY_REFUSED_STREAM | CN_RETRY_5XX | CN_RETRY_RESET);
+        return retry->on & (CN_RETRY_REFUSED_STREAM | CN_RETRY_5XX | CN_RETRY_GATEWAY_ERROR
+                            | CN_RETRY_RESET);
 
     default:
-        return retry->on & (CN_RETRY_5XX | CN_RETRY_RESET);
+        return retry->on & (CN_RETRY_5XX | CN_RETRY_GATEWAY_ERROR | CN_RETRY_RESET);
     }
 }
 

@@ -124,6 +124,12 @@ on_head(h1_reader_t *reader, cn_message_t *head, bool end, bool *no_body)
         return false;
     }
 
+    if (head->status == 204 && head->chunked) {
+        /* RFC 9112, 6.1: it has no body that could be chunked */
+        h1->reader.error = (h1_error_t) { 502, "http1.codec_error" };
+        return false;
+    }
+
     *no_body = exchange->to_head;
     end = (end || exchange->to_head) && !upgraded;
 
