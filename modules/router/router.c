@@ -692,8 +692,8 @@ tell_grpc_timeout(cn_request_t *request, uint64_t ms)
 
 
 /*
- * x-envoy-expected-rq-timeout-ms and grpc-timeout, when there is a timeout: a try's own, if it is the
- * shorter one.
+ * x-envoy-expected-rq-timeout-ms and grpc-timeout, when there is a timeout: a try's own, if that is
+ * the shorter one.
  */
 static cn_status_t
 tell_timeout(cn_request_t *request, uint64_t ms)

@@ -5,7 +5,7 @@
 
 use FindBin ();
 use lib "$FindBin::Bin/../lib";
-use Test::Cairn;
+use Test::Cairn needs => [qw(access_log authz fault headers)];
 use Test::Cairn::Goldens qw(replay);
 
 replay('a3_paths');

@@ -1,11 +1,11 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 #
-# d_rbac_jwt
+# Policies as istiod makes them: matchers of headers, paths, addresses and values that are not there.
 
 use FindBin ();
 use lib "$FindBin::Bin/../lib";
-use Test::Cairn;
+use Test::Cairn needs => [qw(access_log authz fault headers)];
 use Test::Cairn::Goldens qw(replay);
 
 replay('d_rbac_jwt');

@@ -3,7 +3,7 @@
 """Makes pushes/GROUP/{cds,eds,lds}.pb of the Envoy configurations in cases/GROUP.json: what a
 control plane would send for a waypoint that has a service for each of them.
 
-    python3 -m venv DIR && DIR/bin/pip install --require-hashes -r requirements.txt
+    python3 -m venv DIR && DIR/bin/pip install --no-deps --require-hashes -r requirements.txt
     DIR/bin/python make.py [GROUP...]
 
 A configuration is the difference from a base, which is here.  Each is the chain of port 9080 of the

@@ -31,6 +31,7 @@ import upstream
 HERE = pathlib.Path(__file__).resolve().parent
 LANES = 4
 PORTS = {"u1": 22001, "u2": 22002, "u3": 22003, "u4": 22004}
+CHANCE = {"rt_two_hosts"}   # which of several endpoints comes first
 FILLED = re.compile(r"\.\.\.<(\d+) chars>$", re.S)
 
 
@@ -221,6 +222,9 @@ class Lane:
         wanted["upstream"] = normal.upstream(case["expect"]["upstream"])
         seen["upstream"] = normal.upstream(
             [{**each, "raw": cut_raw(each, case["expect"]["upstream"])} for each in records])
+        if case["id"] in CHANCE:
+            for each in (seen, wanted):
+                each["upstream"] = sorted(each["upstream"].values(), key=len)
         return seen, wanted
 
 

@@ -217,7 +217,7 @@ read_additions(cn_xds_t *xds, Cairn__HeaderValueOption *const *items, size_t cou
         int32_t          action = items[i]->has_append_action ? items[i]->append_action : 0;
         cn_header_op_t  *op;
 
-        /* nothing is added before it is known to be whole: a refused chain is packed all the same */
+        /* nothing is added before it is whole: a refused chain is packed all the same */
         if (items[i]->header == NULL
             || (action != CAIRN__HEADER_VALUE_OPTION__APPEND_ACTION__APPEND_IF_EXISTS_OR_ADD
                 && action
