@@ -18,7 +18,10 @@ import pathlib
 import pkgutil
 import sys
 
-from google.protobuf import json_format
+# maps in the order of the configuration: the same octets each time
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
+
+from google.protobuf import json_format  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 LANES = 4
