@@ -21,6 +21,13 @@ def reset(sock):
     sock.close()
 
 
+def shut(sock):
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass                    # the peer was faster
+
+
 class Over(Exception):
     """The connection has ended."""
 
@@ -39,10 +46,7 @@ class Upstream:
         """Another case: nothing of the one before is left."""
         with self.lock:
             for sock in list(self.connections):
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+                shut(sock)
             self.connections.clear()
             self.records, self.programs, self.taken = [], programs, 0
 
@@ -194,4 +198,4 @@ class Upstream:
                     time.sleep(0.005)
                 seen = count
             elif kind == "close":
-                sock.shutdown(socket.SHUT_RDWR)
+                shut(sock)
