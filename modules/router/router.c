@@ -47,6 +47,7 @@ typedef struct {
     bool                  replayable;
     bool                  body_ended;
     bool                  answered;         /* the response's head went on */
+    bool                  upgraded;         /* it was 101 */
     bool                  done;
     uint32_t              unprocessed;
     uint64_t              try_us;
@@ -317,11 +318,14 @@ upstream_informational(void *owner, cn_message_t *head)
 }
 
 
-/* Neither side has more to say: the exchange is over and frees itself. */
+/*
+ * Neither side has more to say: the exchange is over and frees itself.  One that was upgraded has its
+ * own direction open still, whatever the request was: it is reset.
+ */
 static void
 try_over(router_ctx_t *ctx)
 {
-    if (ctx->body_ended) {
+    if (ctx->body_ended && !ctx->upgraded) {
         ctx->exchange = NULL;
     }
 
@@ -365,6 +369,7 @@ upstream_head(void *owner, cn_message_t *head, bool end)
     }
 
     ctx->answered = true;
+    ctx->upgraded = head->status == 101;
     cn_timer_cancel(&ctx->per_try);
     cn_chain_clear(&ctx->replay);
     ctx->replayable = false;
