@@ -319,8 +319,8 @@ upstream_informational(void *owner, cn_message_t *head)
 
 
 /*
- * Neither side has more to say: the exchange is over and frees itself.  One that was upgraded has its
- * own direction open still, whatever the request was: it is reset.
+ * Neither side has more to say: the exchange is over and frees itself.  One that was upgraded has
+ * its own direction open still, whatever the request was: it is reset.
  */
 static void
 try_over(router_ctx_t *ctx)

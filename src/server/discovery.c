@@ -208,8 +208,8 @@ send_message(void *owner, cn_bytes_t message)
 /* ---- building ---- */
 
 /*
- * Workloads say who the peers are.  A control plane that has none of them is none to wait for: after
- * a while endpoints are known by their trust domain alone.
+ * Workloads say who the peers are.  A control plane that has none of them is none to wait for:
+ * after a while endpoints are known by their trust domain alone.
  */
 static uint64_t
 wait_for_workloads(const cn_discovery_t *discovery)
