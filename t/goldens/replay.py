@@ -32,7 +32,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 LANES = 4
 PORTS = {"u1": 22001, "u2": 22002, "u3": 22003, "u4": 22004}
 CHANCE = {"rt_two_hosts"}   # which of several endpoints comes first
-TIMING = {"h2_cl_toosmall"}  # whether a head goes up before its body turns out to be wrong
+# whether a head goes up before its body turns out to be wrong
+TIMING = {"h2_cl_toosmall", "h2_cl_mismatch"}
 FILLED = re.compile(r"\.\.\.<(\d+) chars>$", re.S)
 
 
