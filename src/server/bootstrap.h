@@ -11,7 +11,9 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "event/socket.h"
+#include "http/grpc_client.h"
 #include "model/report.h"
+#include "source/identity/csr.h"
 
 typedef enum {
     CN_IDENTITY_DEVELOPMENT,
@@ -19,15 +21,6 @@ typedef enum {
     CN_IDENTITY_ISTIO_CA,               /* istiod signs: ca below */
     CN_IDENTITY_SOCKET,                 /* SPIRE gives it over a Unix socket: identity_socket */
 } cn_identity_kind_t;
-
-typedef enum { CN_BOOTSTRAP_ECDSA_P256, CN_BOOTSTRAP_ECDSA_P384, CN_BOOTSTRAP_RSA }
-    cn_bootstrap_key_t;
-
-/* A line of gRPC metadata, sent with each call.  The name is in lower case. */
-typedef struct {
-    const char  *name;
-    const char  *value;
-} cn_bootstrap_header_t;
 
 /* A gRPC server of the control plane, and how it learns who we are. */
 typedef struct {
@@ -39,7 +32,7 @@ typedef struct {
     const char  *server_name;           /* what its certificate has to name */
     const char  *token;                 /* file, read for each call; NULL: none is sent */
     const char  *cluster_id;            /* metadata "clusterid" */
-    cn_array_t   headers;               /* cn_bootstrap_header_t */
+    cn_array_t   headers;               /* cn_grpc_metadata_t, sent with each call */
     uint64_t     keepalive_ms;          /* a ping after so much silence; 0: none */
     uint64_t     keepalive_timeout_ms;  /* its answer has to come within */
 } cn_bootstrap_server_t;
@@ -55,8 +48,7 @@ typedef struct {
 typedef struct {
     cn_bootstrap_server_t   server;
     uint64_t                ttl_ms;             /* asked for; the CA may give less */
-    cn_bootstrap_key_t      key;
-    uint32_t                rsa_bits;           /* of CN_BOOTSTRAP_RSA: 2048..4096 */
+    cn_key_config_t         key;                /* of RSA: 2048..4096 bits */
     uint32_t                grace_ppm;          /* renewed when this share of its life is left, */
     uint32_t                grace_jitter_ppm;   /* give or take so much; per million */
 } cn_bootstrap_ca_t;

@@ -16,15 +16,14 @@
 #define NODE_MAX              (256 * 1024)  /* octets of its JSON */
 
 static const struct {
-    const char          *name;
-    cn_bootstrap_key_t   key;
-    uint32_t             rsa_bits;
+    const char       *name;
+    cn_key_config_t   key;
 }  keys[] = {
-    { "ecdsa-p256", CN_BOOTSTRAP_ECDSA_P256, 0 },
-    { "ecdsa-p384", CN_BOOTSTRAP_ECDSA_P384, 0 },
-    { "rsa-2048",   CN_BOOTSTRAP_RSA, 2048 },
-    { "rsa-3072",   CN_BOOTSTRAP_RSA, 3072 },
-    { "rsa-4096",   CN_BOOTSTRAP_RSA, 4096 },
+    { "ecdsa-p256", { CN_KEY_P256, 0 } },
+    { "ecdsa-p384", { CN_KEY_P384, 0 } },
+    { "rsa-2048",   { CN_KEY_RSA, 2048 } },
+    { "rsa-3072",   { CN_KEY_RSA, 3072 } },
+    { "rsa-4096",   { CN_KEY_RSA, 4096 } },
 };
 
 
@@ -35,7 +34,7 @@ cn_bootstrap_default_server(cn_pool_t *pool)
 {
     return (cn_bootstrap_server_t) {
         .cluster_id = "Kubernetes",
-        .headers = CN_ARRAY_INIT(pool, cn_bootstrap_header_t),
+        .headers = CN_ARRAY_INIT(pool, cn_grpc_metadata_t),
         .keepalive_ms = 30000,
         .keepalive_timeout_ms = 10000,
     };
@@ -48,7 +47,7 @@ cn_bootstrap_default_ca(cn_pool_t *pool)
     return (cn_bootstrap_ca_t) {
         .server = cn_bootstrap_default_server(pool),
         .ttl_ms = 24 * 3600 * 1000,
-        .key = CN_BOOTSTRAP_ECDSA_P256,
+        .key = { CN_KEY_P256, 0 },
         .grace_ppm = 500000,
         .grace_jitter_ppm = 10000,
     };
@@ -61,7 +60,6 @@ cn_bootstrap_parse_key(cn_bytes_t text, cn_bootstrap_ca_t *ca)
     for (size_t i = 0; i < CN_COUNT_OF(keys); i++) {
         if (cn_bytes_equal(text, cn_bytes_str(keys[i].name))) {
             ca->key = keys[i].key;
-            ca->rsa_bits = keys[i].rsa_bits;
             return true;
         }
     }

@@ -46,8 +46,8 @@ print_server(const cn_bootstrap_server_t *server)
     json_t  *object = json_object();
     json_t  *headers = json_array();
 
-    CN_ARRAY_EACH(&server->headers, const cn_bootstrap_header_t, header) {
-        cn_print_append(&headers, cn_print_bytes(cn_bytes_str(header->name)));
+    CN_ARRAY_EACH(&server->headers, const cn_grpc_metadata_t, header) {
+        cn_print_append(&headers, cn_print_bytes(header->name));
     }
 
     set_text(&object, "address", server->address);
@@ -96,15 +96,15 @@ static json_t *
 print_ca(const cn_bootstrap_ca_t *ca)
 {
     static const char *const  keys[] = {
-        [CN_BOOTSTRAP_ECDSA_P256] = "ecdsa-p256",
-        [CN_BOOTSTRAP_ECDSA_P384] = "ecdsa-p384",
-        [CN_BOOTSTRAP_RSA] = "rsa",
+        [CN_KEY_P256] = "ecdsa-p256",
+        [CN_KEY_P384] = "ecdsa-p384",
+        [CN_KEY_RSA] = "rsa",
     };
     json_t                   *object = print_server(&ca->server);
 
     set_number(&object, "ttl_ms", ca->ttl_ms);
-    set_text(&object, "key", keys[ca->key]);
-    cn_print_set_u64(&object, "rsa_bits", ca->rsa_bits);
+    set_text(&object, "key", keys[ca->key.kind]);
+    cn_print_set_u64(&object, "rsa_bits", ca->key.rsa_bits);
     set_number(&object, "grace_ppm", ca->grace_ppm);
     set_number(&object, "grace_jitter_ppm", ca->grace_jitter_ppm);
 

@@ -44,8 +44,8 @@ is_header(cn_bytes_t name, const char *value)
 static void
 add_header(cn_entrypoint_t *entry, cn_bytes_t name, const char *value, cn_array_t *headers)
 {
-    cn_bootstrap_header_t  *header = cn_array_add(headers);
-    char                   *lower = cn_pool_str(entry->pool, name);
+    cn_grpc_metadata_t  *header = cn_array_add(headers);
+    char                *lower = cn_pool_str(entry->pool, name);
 
     if (header == NULL || lower == NULL) {
         entry->failed = true;
@@ -56,9 +56,9 @@ add_header(cn_entrypoint_t *entry, cn_bytes_t name, const char *value, cn_array_
         lower[i] = (char) cn_lower((uint8_t) lower[i]);
     }
 
-    *header = (cn_bootstrap_header_t) {
-        .name = lower,
-        .value = cn_entrypoint_printf(entry, "%s", value),
+    *header = (cn_grpc_metadata_t) {
+        .name = cn_bytes(lower, name.len),
+        .value = cn_bytes_str(cn_entrypoint_printf(entry, "%s", value)),
     };
 }
 
@@ -182,8 +182,7 @@ read_key(cn_entrypoint_t *entry, cn_bootstrap_ca_t *ca)
     }
 
     if (algorithm == NULL && bits > 0) {
-        ca->key = CN_BOOTSTRAP_RSA;
-        ca->rsa_bits = bits;
+        ca->key = (cn_key_config_t) { CN_KEY_RSA, bits };
         return;
     }
 
@@ -193,7 +192,7 @@ read_key(cn_entrypoint_t *entry, cn_bootstrap_ca_t *ca)
     }
 
     if (curve != NULL && strcmp(curve, "P384") == 0) {
-        ca->key = CN_BOOTSTRAP_ECDSA_P384;
+        ca->key.kind = CN_KEY_P384;
     }
 }
 

@@ -351,50 +351,20 @@ rotated(void *owner, const cn_identity_t *identity)
 static const cn_rotation_events_t  rotation_events = { .on_identity = rotated };
 
 
-static cn_key_config_t
-key_config(const cn_bootstrap_ca_t *ca)
-{
-    return (cn_key_config_t) {
-        .kind = ca->key == CN_BOOTSTRAP_RSA ? CN_KEY_RSA
-            : ca->key == CN_BOOTSTRAP_ECDSA_P384 ? CN_KEY_P384 : CN_KEY_P256,
-        .rsa_bits = ca->key == CN_BOOTSTRAP_RSA ? ca->rsa_bits : 0,
-    };
-}
-
-
 static cn_istio_ca_t *
 create_ca(cn_own_identity_t *own)
 {
-    const cn_bootstrap_server_t  *server = &own->bootstrap->ca.server;
-    char                          id[1024];
-    cn_grpc_metadata_t           *headers;
-    cn_istio_ca_config_t          config = {
+    char                  id[1024];
+    cn_istio_ca_config_t  config = {
         .transport = &cn_istio_ca_grpc,
         .channel = cn_plane_channel(own->plane),
         .spiffe_id = cn_bytes_str(waypoint_id(own, id, sizeof(id))),
-        .key = key_config(&own->bootstrap->ca),
-        .token_path = server->token,
-        .cluster_id = cn_bytes_str(server->cluster_id),
+        .key = own->bootstrap->ca.key,
+        .credentials = cn_plane_credentials(own->plane),
         .lifetime_s = own->bootstrap->ca.ttl_ms / 1000,
     };
-    cn_istio_ca_t                *ca;
 
-    headers = cn_alloc_zero((server->headers.count + 1) * sizeof(cn_grpc_metadata_t));
-
-    if (headers == NULL) {
-        return NULL;
-    }
-
-    CN_ARRAY_EACH(&server->headers, const cn_bootstrap_header_t, header) {
-        headers[config.header_count++] = (cn_grpc_metadata_t) { cn_bytes_str(header->name),
-                                                                cn_bytes_str(header->value) };
-    }
-
-    config.headers = headers;
-    ca = cn_istio_ca_create(own->loop, &config, &cn_rotation_maker_events, own->rotation);
-    cn_free(headers);
-
-    return ca;
+    return cn_istio_ca_create(own->loop, &config, &cn_rotation_maker_events, own->rotation);
 }
 
 

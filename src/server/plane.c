@@ -6,13 +6,11 @@
 
 #include "base/log.h"
 #include "base/pool.h"
-#include "source/identity/bearer.h"
 #include "source/identity/identity.h"
 
 #include <stdio.h>
 
 #define SYSTEM_ROOTS  "/etc/ssl/certs/ca-certificates.crt"
-#define OWN_HEADERS   2                 /* authorization, clusterid */
 
 struct cn_plane_s {
     cn_loop_t                    *loop;
@@ -120,41 +118,36 @@ static const cn_grpc_channel_events_t  channel_events = {
 
 /* ---- calls ---- */
 
+cn_credentials_t
+cn_plane_credentials(const cn_plane_t *plane)
+{
+    const cn_bootstrap_server_t  *server = plane->server;
+
+    return (cn_credentials_t) {
+        .token_path = server->token,
+        .cluster_id = server->cluster_id == NULL ? CN_BYTES_NONE
+            : cn_bytes_str(server->cluster_id),
+        .headers = server->headers.items,
+        .header_count = server->headers.count,
+    };
+}
+
+
 cn_grpc_call_t *
 cn_plane_call(cn_plane_t *plane, const char *path, const cn_grpc_call_events_t *events,
     void *owner)
 {
-    const cn_bootstrap_server_t  *server = plane->server;
-    size_t                        count = 0;
-    cn_bytes_t                    bearer;
-    cn_grpc_metadata_t           *metadata;
-    cn_grpc_call_t               *call;
+    cn_credentials_t     credentials = cn_plane_credentials(plane);
+    cn_call_metadata_t   metadata;
+    cn_grpc_call_t      *call;
 
-    metadata = cn_alloc_zero((OWN_HEADERS + server->headers.count) * sizeof(cn_grpc_metadata_t));
-
-    if (metadata == NULL) {
+    if (cn_credentials_read(&credentials, &metadata) != CN_OK) {
         return NULL;
     }
 
-    bearer = cn_bearer_read(server->token);
-
-    if (bearer.len > 0) {
-        metadata[count++] = (cn_grpc_metadata_t) { CN_BYTES("authorization"), bearer };
-    }
-
-    if (server->cluster_id != NULL && server->cluster_id[0] != '\0') {
-        metadata[count++] = (cn_grpc_metadata_t) { CN_BYTES("clusterid"),
-                                                   cn_bytes_str(server->cluster_id) };
-    }
-
-    CN_ARRAY_EACH(&server->headers, const cn_bootstrap_header_t, header) {
-        metadata[count++] = (cn_grpc_metadata_t) { cn_bytes_str(header->name),
-                                                   cn_bytes_str(header->value) };
-    }
-
-    call = cn_grpc_call_start(plane->channel, path, metadata, count, 0, events, owner);
-    cn_bearer_free(&bearer);
-    cn_free(metadata);
+    call = cn_grpc_call_start(plane->channel, path, metadata.items, metadata.count, 0, events,
+                              owner);
+    cn_call_metadata_wipe(&metadata);
 
     return call;
 }

@@ -12,6 +12,7 @@
 #include "dns/dns.h"
 #include "http/grpc_client.h"
 #include "server/bootstrap.h"
+#include "source/identity/credentials.h"
 
 typedef struct cn_plane_s cn_plane_t;
 
@@ -27,6 +28,9 @@ void cn_plane_close(cn_plane_t *plane);
 
 /* The plane's own, until it is closed. */
 cn_grpc_channel_t *cn_plane_channel(cn_plane_t *plane);
+
+/* What its calls say of us; refers to the server. */
+cn_credentials_t cn_plane_credentials(const cn_plane_t *plane);
 
 /*
  * A call with the server's metadata: the token if there is one, the cluster's id, the headers that

@@ -13,7 +13,6 @@
 #include "source/identity/istio_ca.h"
 #include "base/log.h"
 #include "base/pool.h"
-#include "source/identity/bearer.h"
 #include "source/identity/ca_response.h"
 #include "source/identity/identity_internal.h"
 
@@ -24,13 +23,11 @@
 #define PATH           "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 #define LIFETIME_S     86400
 #define DEADLINE_MS    10000
-#define OWN_HEADERS    2                /* authorization, clusterid */
 
 struct cn_istio_ca_s {
     cn_pool_t                *pool;             /* this struct and the configuration */
     cn_loop_t                *loop;
     cn_istio_ca_config_t      config;
-    cn_grpc_metadata_t       *metadata;         /* the other headers, behind room for our own */
     const cn_maker_events_t  *events;
     void                     *owner;
     cn_bytes_t                roots_pem;
@@ -184,25 +181,22 @@ pack_request(const cn_istio_ca_t *ca)
 }
 
 
-/* Our own headers stand before the others, where they are there. */
 static cn_grpc_call_t *
-start_call(cn_istio_ca_t *ca, cn_bytes_t bearer)
+start_call(cn_istio_ca_t *ca)
 {
     const cn_istio_ca_config_t  *config = &ca->config;
-    cn_grpc_metadata_t          *first = ca->metadata + OWN_HEADERS;
+    cn_call_metadata_t           metadata;
+    cn_grpc_call_t              *call;
 
-    if (config->cluster_id.len > 0) {
-        *--first = (cn_grpc_metadata_t) { CN_BYTES("clusterid"), config->cluster_id };
+    if (cn_credentials_read(&config->credentials, &metadata) != CN_OK) {
+        return NULL;
     }
 
-    if (bearer.len > 0) {
-        *--first = (cn_grpc_metadata_t) { CN_BYTES("authorization"), bearer };
-    }
-
-    return config->transport->start(config->channel, PATH, first,
-                                    (size_t) (ca->metadata + OWN_HEADERS - first)
-                                    + config->header_count,
+    call = config->transport->start(config->channel, PATH, metadata.items, metadata.count,
                                     config->deadline_ms, &call_events, ca);
+    cn_call_metadata_wipe(&metadata);
+
+    return call;
 }
 
 
@@ -210,7 +204,7 @@ static cn_status_t
 start(cn_istio_ca_t *ca, char error[CN_IDENTITY_ERROR_MAX])
 {
     const cn_istio_ca_transport_t  *transport = ca->config.transport;
-    cn_bytes_t                      request, bearer;
+    cn_bytes_t                      request;
     cn_status_t                     status = cn_csr_create(ca->config.key, ca->config.spiffe_id,
                                                            &ca->csr, error);
 
@@ -225,9 +219,7 @@ start(cn_istio_ca_t *ca, char error[CN_IDENTITY_ERROR_MAX])
         return CN_ERR_MEMORY;
     }
 
-    bearer = cn_bearer_read(ca->config.token_path);
-    ca->call = start_call(ca, bearer);
-    cn_bearer_free(&bearer);
+    ca->call = start_call(ca);
     status = ca->call == NULL ? CN_ERR_MEMORY : transport->send(ca->call, request);
     cn_free((void *) (uintptr_t) request.ptr);
 
@@ -291,63 +283,21 @@ const cn_maker_t  cn_istio_ca_maker = {
 /* ---- the client ---- */
 
 static cn_status_t
-copy_headers(cn_istio_ca_t *ca, const cn_istio_ca_config_t *config)
-{
-    cn_status_t  status = CN_OK;
-    size_t       size;
-
-    if (cn_size_mul(OWN_HEADERS + config->header_count, sizeof(cn_grpc_metadata_t),
-                    &size) != CN_OK)
-    {
-        return CN_ERR_MEMORY;
-    }
-
-    ca->metadata = cn_pool_alloc_zero(ca->pool, size);
-
-    if (ca->metadata == NULL) {
-        return CN_ERR_MEMORY;
-    }
-
-    for (size_t i = 0; i < config->header_count && status == CN_OK; i++) {
-        cn_grpc_metadata_t  *to = &ca->metadata[OWN_HEADERS + i];
-
-        status = cn_pool_copy(ca->pool, config->headers[i].name, &to->name);
-
-        if (status == CN_OK) {
-            status = cn_pool_copy(ca->pool, config->headers[i].value, &to->value);
-        }
-    }
-
-    return status;
-}
-
-
-static cn_status_t
 copy_config(cn_istio_ca_t *ca, const cn_istio_ca_config_t *config)
 {
     cn_istio_ca_config_t  *own = &ca->config;
 
     *own = *config;
-    own->headers = NULL;
     own->lifetime_s = config->lifetime_s == 0 ? LIFETIME_S : config->lifetime_s;
     own->deadline_ms = config->deadline_ms == 0 ? DEADLINE_MS : config->deadline_ms;
 
-    if (config->token_path != NULL) {
-        own->token_path = cn_pool_str(ca->pool, cn_bytes_str(config->token_path));
-
-        if (own->token_path == NULL) {
-            return CN_ERR_MEMORY;
-        }
-    }
-
     if (cn_pool_copy(ca->pool, config->spiffe_id, &own->spiffe_id) != CN_OK
-        || cn_pool_copy(ca->pool, config->cluster_id, &own->cluster_id) != CN_OK
         || cn_pool_copy(ca->pool, config->signer, &own->signer) != CN_OK)
     {
         return CN_ERR_MEMORY;
     }
 
-    return copy_headers(ca, config);
+    return CN_OK;
 }
 
 

@@ -9,7 +9,7 @@
 #ifndef CN_SOURCE_IDENTITY_ISTIO_CA_H
 #define CN_SOURCE_IDENTITY_ISTIO_CA_H
 
-#include "http/grpc_client.h"
+#include "source/identity/credentials.h"
 #include "source/identity/csr.h"
 #include "source/identity/rotation.h"
 
@@ -27,17 +27,14 @@ typedef struct {
 /* Over a gRPC channel.  (istio_ca_grpc.c) */
 extern const cn_istio_ca_transport_t  cn_istio_ca_grpc;
 
-/* All is copied but the transport and the channel, which outlive the client. */
+/* Copied, texts included, but for the transport, the channel and what the credentials refer to. */
 typedef struct {
     const cn_istio_ca_transport_t  *transport;      /* &cn_istio_ca_grpc */
     cn_grpc_channel_t              *channel;
     cn_bytes_t                      spiffe_id;
     cn_key_config_t                 key;
-    const char                     *token_path;     /* NULL: none is sent */
-    cn_bytes_t                      cluster_id;     /* "Kubernetes" */
+    cn_credentials_t                credentials;
     cn_bytes_t                      signer;         /* a Kubernetes signer's name; may be none */
-    const cn_grpc_metadata_t       *headers;        /* to be sent besides: CA_HEADER_* */
-    size_t                          header_count;
     uint64_t                        lifetime_s;     /* wanted; 0: 24 hours.  The CA decides */
     uint64_t                        deadline_ms;    /* told to the CA; 0: 10,000 */
 } cn_istio_ca_config_t;

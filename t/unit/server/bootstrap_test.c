@@ -228,15 +228,15 @@ every_key_of_the_ca_arrives(void **state)
     assert_string_equal(reading.bootstrap.trust_domain, "mesh");
     assert_string_equal(reading.bootstrap.waypoint_account, "wp");
     assert_int_equal(ca->ttl_ms, 3600000);
-    assert_int_equal(ca->key, CN_BOOTSTRAP_RSA);
-    assert_int_equal(ca->rsa_bits, 3072);
+    assert_int_equal(ca->key.kind, CN_KEY_RSA);
+    assert_int_equal(ca->key.rsa_bits, 3072);
     assert_int_equal(ca->grace_ppm, 250000);
     assert_int_equal(ca->grace_jitter_ppm, 20000);
     cn_pool_destroy(reading.pool);
 
     reading = read_text("identity: {istio_ca: {address: \"i:1\"}}");
     ca = &reading.bootstrap.ca;
-    assert_int_equal(ca->key, CN_BOOTSTRAP_ECDSA_P256);
+    assert_int_equal(ca->key.kind, CN_KEY_P256);
     assert_int_equal(ca->ttl_ms, 86400000);
     assert_int_equal(ca->grace_ppm, 500000);
     assert_int_equal(ca->grace_jitter_ppm, 10000);

@@ -439,7 +439,7 @@ a_plain_pod_has_what_the_agent_has(void **state)
                         path_in(&pod, "/var/run/secrets/tokens/istio-token"));
     assert_int_equal(out->identity, CN_IDENTITY_ISTIO_CA);
     assert_string_equal(out->ca.server.host, "istiod.istio-system.svc");
-    assert_int_equal(out->ca.key, CN_BOOTSTRAP_ECDSA_P256);
+    assert_int_equal(out->ca.key.kind, CN_KEY_P256);
     assert_int_equal(out->ca.ttl_ms, 86400000);
     assert_string_equal(out->trust_domain, "cluster.local");
     pod_end(&pod);
@@ -460,7 +460,7 @@ the_control_plane_is_as_the_environment_says(void **state)
     pod_t                         pod;
     const cn_bootstrap_istiod_t  *istiod = &pod.bootstrap.istiod;
     const cn_bootstrap_ca_t      *ca = &pod.bootstrap.ca;
-    const cn_bootstrap_header_t  *header;
+    const cn_grpc_metadata_t     *header;
 
     (void) state;
     pod_start(&pod);
@@ -477,20 +477,20 @@ the_control_plane_is_as_the_environment_says(void **state)
     assert_int_equal(istiod->server.keepalive_timeout_ms, 3000);
     assert_int_equal(istiod->server.headers.count, 1);
     header = istiod->server.headers.items;
-    assert_string_equal(header->name, "x-tenant");
-    assert_string_equal(header->value, "t");
+    assert_bytes(header->name, "x-tenant");
+    assert_bytes(header->value, "t");
 
     assert_string_equal(ca->server.server_name, "ca.example");
     assert_int_equal(ca->server.port, 443);
     assert_null(ca->server.root);
     header = ca->server.headers.items;
-    assert_string_equal(header->name, "key");
-    assert_string_equal(header->value, "k=v");
+    assert_bytes(header->name, "key");
+    assert_bytes(header->value, "k=v");
     assert_int_equal(ca->ttl_ms, 5400000);
     assert_int_equal(ca->grace_ppm, 300000);
     assert_int_equal(ca->grace_jitter_ppm, 50000);
-    assert_int_equal(ca->key, CN_BOOTSTRAP_RSA);
-    assert_int_equal(ca->rsa_bits, 4096);
+    assert_int_equal(ca->key.kind, CN_KEY_RSA);
+    assert_int_equal(ca->key.rsa_bits, 4096);
     assert_string_equal(pod.bootstrap.trust_domain, "mesh");
     assert_int_equal(pod.bootstrap.trust_aliases.count, 2);
     assert_bytes(*CN_ARRAY_AT(&pod.bootstrap.trust_aliases, cn_bytes_t, 1), "older");
@@ -500,7 +500,7 @@ the_control_plane_is_as_the_environment_says(void **state)
     set_variable(&pod, "PROXY_CONFIG={discoveryAddress: \"istiod:15010\", "
                        "controlPlaneAuthPolicy: NONE}");
     assert_read(&pod);
-    assert_int_equal(ca->key, CN_BOOTSTRAP_ECDSA_P384);
+    assert_int_equal(ca->key.kind, CN_KEY_P384);
     assert_true(istiod->server.plaintext);
     assert_null(istiod->server.token);
     assert_null(istiod->server.root);

@@ -114,8 +114,7 @@ start(uint64_t deadline_ms)
     cn_istio_ca_config_t  config = {
         .transport = &cn_istio_ca_grpc,
         .spiffe_id = CN_BYTES(ID),
-        .token_path = token_path,
-        .cluster_id = CN_BYTES("Kubernetes"),
+        .credentials = { .token_path = token_path, .cluster_id = CN_BYTES("Kubernetes") },
         .deadline_ms = deadline_ms,
     };
 

@@ -249,10 +249,12 @@ config_of(cn_key_kind_t kind)
         .channel = (cn_grpc_channel_t *) (void *) &loop,
         .spiffe_id = CN_BYTES(ID),
         .key = { .kind = kind },
-        .token_path = token_path,
-        .cluster_id = CN_BYTES("Kubernetes"),
-        .headers = more,
-        .header_count = CN_COUNT_OF(more),
+        .credentials = {
+            .token_path = token_path,
+            .cluster_id = CN_BYTES("Kubernetes"),
+            .headers = more,
+            .header_count = CN_COUNT_OF(more),
+        },
     };
 }
 
@@ -443,9 +445,9 @@ the_token_is_read_anew_for_each_call(void **state)
     ask(&made);
     assert_non_null(strstr(headers, "authorization: Bearer third.token\n"));
 
-    config.token_path = NULL;
-    config.cluster_id = CN_BYTES_NONE;
-    config.header_count = 0;
+    config.credentials.token_path = NULL;
+    config.credentials.cluster_id = CN_BYTES_NONE;
+    config.credentials.header_count = 0;
     open_ca(&config);
     ask(&made);
     assert_string_equal(headers, "");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* bearer - see bearer.h. */
+/* credentials - see credentials.h. */
 
-#include "source/identity/bearer.h"
+#include "source/identity/credentials.h"
 
 #include "base/log.h"
 #include "base/pool.h"
@@ -10,6 +10,7 @@
 
 #define TOKEN_LEN_MAX  ((size_t) 16 * 1024)
 #define SCHEME         "Bearer "
+#define OWN_HEADERS    2                /* authorization, clusterid */
 
 
 static bool
@@ -58,8 +59,9 @@ make_bearer(cn_bytes_t token)
 }
 
 
-cn_bytes_t
-cn_bearer_read(const char *path)
+/* None: there is no token. */
+static cn_bytes_t
+read_bearer(const char *path)
 {
     cn_bytes_t    file, bearer;
     char          error[CN_IDENTITY_ERROR_MAX];
@@ -90,8 +92,49 @@ cn_bearer_read(const char *path)
 }
 
 
-void
-cn_bearer_free(cn_bytes_t *bearer)
+cn_status_t
+cn_credentials_read(const cn_credentials_t *credentials, cn_call_metadata_t *metadata)
 {
-    cn_identity_free_pem(bearer);
+    cn_grpc_metadata_t  *items;
+    size_t               size;
+
+    *metadata = (cn_call_metadata_t) { .count = 0 };
+
+    if (cn_size_mul(OWN_HEADERS + credentials->header_count, sizeof(*items), &size) != CN_OK) {
+        return CN_ERR_MEMORY;
+    }
+
+    items = cn_alloc(size);
+
+    if (items == NULL) {
+        return CN_ERR_MEMORY;
+    }
+
+    metadata->items = items;
+    metadata->bearer = read_bearer(credentials->token_path);
+
+    if (metadata->bearer.len > 0) {
+        items[metadata->count++] = (cn_grpc_metadata_t) { CN_BYTES("authorization"),
+                                                          metadata->bearer };
+    }
+
+    if (credentials->cluster_id.len > 0) {
+        items[metadata->count++] = (cn_grpc_metadata_t) { CN_BYTES("clusterid"),
+                                                          credentials->cluster_id };
+    }
+
+    for (size_t i = 0; i < credentials->header_count; i++) {
+        items[metadata->count++] = credentials->headers[i];
+    }
+
+    return CN_OK;
+}
+
+
+void
+cn_call_metadata_wipe(cn_call_metadata_t *metadata)
+{
+    cn_identity_free_pem(&metadata->bearer);
+    cn_free(metadata->items);
+    *metadata = (cn_call_metadata_t) { .count = 0 };
 }
