@@ -24,3 +24,47 @@ cn_reset_reason_name(cn_reset_reason_t reason)
 
     return "unknown";
 }
+
+
+/* ---- nobody hears it ---- */
+
+static void
+quiet_head(void *owner, cn_message_t *head, bool end)
+{
+    (void) owner, (void) head, (void) end;
+}
+
+
+static void
+quiet_body(void *owner, cn_slice_t *data)
+{
+    (void) owner, (void) data;
+}
+
+
+static void
+quiet_end(void *owner, cn_headers_t *trailers)
+{
+    (void) owner, (void) trailers;
+}
+
+
+static void
+quiet_reset(void *owner, cn_reset_reason_t reason, const char *detail)
+{
+    (void) owner, (void) reason, (void) detail;
+}
+
+
+void
+cn_exchange_quiet(cn_exchange_t *exchange)
+{
+    static const cn_exchange_events_t  events = {
+        .on_head = quiet_head,
+        .on_body = quiet_body,
+        .on_end = quiet_end,
+        .on_reset = quiet_reset,
+    };
+
+    cn_exchange_set_owner(exchange, &events, NULL);
+}

@@ -117,6 +117,12 @@ cn_exchange_set_owner(cn_exchange_t *exchange, const cn_exchange_events_t *event
     exchange->owner = owner;
 }
 
+/*
+ * Its events reach nobody from now on: of a client's exchange that is over for its owner, and may
+ * still be cut off.
+ */
+void cn_exchange_quiet(cn_exchange_t *exchange);
+
 /* 1xx: server side. */
 static inline void
 cn_exchange_send_informational(cn_exchange_t *exchange, const cn_message_t *head)

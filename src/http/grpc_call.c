@@ -24,42 +24,6 @@
  */
 
 static void
-quiet_head(void *owner, cn_message_t *head, bool end)
-{
-    (void) owner, (void) head, (void) end;
-}
-
-
-static void
-quiet_body(void *owner, cn_slice_t *data)
-{
-    (void) owner, (void) data;
-}
-
-
-static void
-quiet_end(void *owner, cn_headers_t *trailers)
-{
-    (void) owner, (void) trailers;
-}
-
-
-static void
-quiet_reset(void *owner, cn_reset_reason_t reason, const char *detail)
-{
-    (void) owner, (void) reason, (void) detail;
-}
-
-
-static const cn_exchange_events_t  quiet_events = {
-    .on_head = quiet_head,
-    .on_body = quiet_body,
-    .on_end = quiet_end,
-    .on_reset = quiet_reset,
-};
-
-
-static void
 call_free(cn_task_t *task)
 {
     cn_grpc_call_t  *call = CN_CONTAINER_OF(task, cn_grpc_call_t, free);
@@ -110,7 +74,7 @@ static void
 release_exchange(cn_grpc_call_t *call)
 {
     if (call->ended && cn_exchange_pending(call->exchange) == 0) {
-        cn_exchange_set_owner(call->exchange, &quiet_events, NULL);
+        cn_exchange_quiet(call->exchange);
     } else {
         cn_exchange_reset(call->exchange, CN_RESET_LOCAL);
     }

@@ -80,43 +80,6 @@ join_body(cn_call_t *call)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-/* An exchange that is over for its call may still be cut off: nobody wants to know. */
-static void
-quiet_head(void *owner, cn_message_t *head, bool end)
-{
-    (void) owner, (void) head, (void) end;
-}
-
-
-static void
-quiet_body(void *owner, cn_slice_t *data)
-{
-    (void) owner, (void) data;
-}
-
-
-static void
-quiet_end(void *owner, cn_headers_t *trailers)
-{
-    (void) owner, (void) trailers;
-}
-
-
-static void
-quiet_reset(void *owner, cn_reset_reason_t reason, const char *detail)
-{
-    (void) owner, (void) reason, (void) detail;
-}
-
-
-static const cn_exchange_events_t  quiet_events = {
-    .on_head = quiet_head,
-    .on_body = quiet_body,
-    .on_end = quiet_end,
-    .on_reset = quiet_reset,
-};
-
-
 /*
  * The answer is whole.  An exchange whose request has left frees itself; one whose body still waits
  * for room would outlive the call and its pool, for nothing.
@@ -132,7 +95,7 @@ answered(cn_call_t *call, cn_status_t status)
         cn_exchange_reset(exchange, CN_RESET_LOCAL);
 
     } else {
-        cn_exchange_set_owner(exchange, &quiet_events, NULL);
+        cn_exchange_quiet(exchange);
     }
 
     finish(call, status);
