@@ -49,6 +49,12 @@ cn_block_trim(void)
 {
 }
 
+
+void
+cn_block_trim_all(void)
+{
+}
+
 #else
 
 #define CLASS_MIN_SHIFT  8                      /* classes: 256 << i, and the slack */
@@ -274,6 +280,14 @@ cn_block_trim(void)
     }
 
     idle_least = idle_spans;
+}
+
+
+void
+cn_block_trim_all(void)
+{
+    idle_least = idle_spans;
+    cn_block_trim();
 }
 
 

@@ -20,4 +20,7 @@ void cn_block_put(void *block, size_t size);
 /* Gives the system back what no block needed since the last call; once or twice a second. */
 void cn_block_trim(void);
 
+/* Gives the system back all that no block needs now, as after a burst that will not come again. */
+void cn_block_trim_all(void);
+
 #endif

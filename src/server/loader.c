@@ -146,8 +146,7 @@ drop_work(void *arg)
     cn_pool_destroy(loader->old_pool);
 
     /* reading and compiling take several times what is kept, and may not come again for long */
-    cn_block_trim();
-    cn_block_trim();            /* the first only began to count what is idle */
+    cn_block_trim_all();
     malloc_trim(TRIM_KEEP);
 }
 
