@@ -148,3 +148,38 @@ cn_header_ops_order(cn_array_t *ops)
 {
     return cn_array_sort(ops, compare_ops);
 }
+
+
+static int
+compare_services(const void *a, const void *b)
+{
+    return cn_bytes_compare(((const cn_service_t *) a)->host, ((const cn_service_t *) b)->host);
+}
+
+
+static int
+compare_clusters(const void *a, const void *b)
+{
+    return cn_bytes_compare(((const cn_cluster_t *) a)->name, ((const cn_cluster_t *) b)->name);
+}
+
+
+static int
+compare_workloads(const void *a, const void *b)
+{
+    return cn_bytes_compare(((const cn_workload_t *) a)->uid, ((const cn_workload_t *) b)->uid);
+}
+
+
+cn_status_t
+cn_model_sort(cn_model_t *model)
+{
+    if (cn_array_sort(&model->services, compare_services) != CN_OK
+        || cn_array_sort(&model->clusters, compare_clusters) != CN_OK
+        || cn_array_sort(&model->workloads, compare_workloads) != CN_OK)
+    {
+        return CN_ERR_MEMORY;
+    }
+
+    return CN_OK;
+}

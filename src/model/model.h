@@ -217,6 +217,9 @@ void cn_model_destroy(cn_model_t *model);
  */
 cn_status_t cn_model_check_memory(const cn_model_t *model, cn_report_t *report) CN_MUST_USE;
 
+/* Brings services, clusters and workloads into the order that the model has them in. */
+cn_status_t cn_model_sort(cn_model_t *model) CN_MUST_USE;
+
 /*
  * Fills what every route, cluster and chain has when nothing is said: istiod's defaults (retry 2,
  * least request, ...).

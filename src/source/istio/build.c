@@ -441,27 +441,6 @@ add_workload(cn_istio_t *istio, const cn_pod_t *pod)
 }
 
 
-static int
-compare_services(const void *a, const void *b)
-{
-    return cn_bytes_compare(((const cn_service_t *) a)->host, ((const cn_service_t *) b)->host);
-}
-
-
-static int
-compare_clusters(const void *a, const void *b)
-{
-    return cn_bytes_compare(((const cn_cluster_t *) a)->name, ((const cn_cluster_t *) b)->name);
-}
-
-
-static int
-compare_workloads(const void *a, const void *b)
-{
-    return cn_bytes_compare(((const cn_workload_t *) a)->uid, ((const cn_workload_t *) b)->uid);
-}
-
-
 static cn_status_t
 build_services(cn_istio_builder_t *builder)
 {
@@ -537,12 +516,5 @@ cn_istio_build(cn_istio_t *istio)
         status = build_workloads(&builder);
     }
 
-    if (status != CN_OK || cn_array_sort(&model->services, compare_services) != CN_OK
-        || cn_array_sort(&model->clusters, compare_clusters) != CN_OK
-        || cn_array_sort(&model->workloads, compare_workloads) != CN_OK)
-    {
-        return CN_ERR_MEMORY;
-    }
-
-    return CN_OK;
+    return status != CN_OK || cn_model_sort(model) != CN_OK ? CN_ERR_MEMORY : CN_OK;
 }

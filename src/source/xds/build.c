@@ -351,27 +351,6 @@ set_trust_domains(cn_xds_t *xds)
 /* ---- order ---- */
 
 static int
-compare_services(const void *a, const void *b)
-{
-    return cn_bytes_compare(((const cn_service_t *) a)->host, ((const cn_service_t *) b)->host);
-}
-
-
-static int
-compare_clusters(const void *a, const void *b)
-{
-    return cn_bytes_compare(((const cn_cluster_t *) a)->name, ((const cn_cluster_t *) b)->name);
-}
-
-
-static int
-compare_workloads(const void *a, const void *b)
-{
-    return cn_bytes_compare(((const cn_workload_t *) a)->uid, ((const cn_workload_t *) b)->uid);
-}
-
-
-static int
 compare_chains(const void *a, const void *b)
 {
     const cn_chain_config_t  *left = a;
@@ -390,14 +369,7 @@ sort_model(cn_model_t *model)
         }
     }
 
-    if (cn_array_sort(&model->services, compare_services) != CN_OK
-        || cn_array_sort(&model->clusters, compare_clusters) != CN_OK
-        || cn_array_sort(&model->workloads, compare_workloads) != CN_OK)
-    {
-        return CN_ERR_MEMORY;
-    }
-
-    return CN_OK;
+    return cn_model_sort(model);
 }
 
 
