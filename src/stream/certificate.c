@@ -98,9 +98,8 @@ add_certificate(X509 *cert, cn_pool_t *pool, cn_array_t *list)
 }
 
 
-/* Nobody is asked at a terminal. */
-static int
-no_password(char *out, int size, int writing, void *arg)
+int
+cn_no_password(char *out, int size, int writing, void *arg)
 {
     (void) out;
     (void) size;
@@ -128,7 +127,7 @@ cn_certificates_describe(cn_bytes_t pem, cn_pool_t *pool, cn_array_t *list)
     }
 
     for (size_t i = 0; status == CN_OK && i < CN_CERTIFICATES_MAX; i++) {
-        X509  *cert = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+        X509  *cert = PEM_read_bio_X509(bio, NULL, cn_no_password, NULL);
 
         if (cert == NULL) {
             break;

@@ -25,4 +25,10 @@ typedef struct {
 cn_status_t cn_certificates_describe(cn_bytes_t pem, cn_pool_t *pool,
     cn_array_t *list) CN_MUST_USE;
 
+/*
+ * For all that reads PEM by OpenSSL (a pem_password_cb): what is encrypted is not read, and nobody
+ * is asked at a terminal.
+ */
+int cn_no_password(char *out, int size, int writing, void *arg);
+
 #endif

@@ -700,22 +700,25 @@ cn_tls_accept(cn_stream_t *below, cn_tls_context_t *context, uint64_t timeout_ms
 }
 
 
-cn_stream_t *
-cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context, cn_bytes_t expected_principal,
-    uint64_t timeout_ms)
+static cn_stream_t *
+start_client(cn_tls_t *tls, cn_stream_t *below, uint64_t timeout_ms)
 {
-    cn_tls_t  *tls = tls_create(below, context, expected_principal);
-
-    if (tls == NULL) {
-        return NULL;
-    }
-
     SSL_set_connect_state(tls->ssl);
     SSL_set_verify(tls->ssl, SSL_VERIFY_PEER, NULL);
     tls_start(tls, below, timeout_ms);
     cn_loop_post(below->loop, CN_PHASE_READY, &tls->ready);
 
     return &tls->stream;
+}
+
+
+cn_stream_t *
+cn_tls_connect(cn_stream_t *below, cn_tls_context_t *context, cn_bytes_t expected_principal,
+    uint64_t timeout_ms)
+{
+    cn_tls_t  *tls = tls_create(below, context, expected_principal);
+
+    return tls == NULL ? NULL : start_client(tls, below, timeout_ms);
 }
 
 
@@ -796,12 +799,7 @@ cn_tls_connect_to_server(cn_stream_t *below, cn_tls_context_t *context, cn_bytes
         return NULL;
     }
 
-    SSL_set_connect_state(tls->ssl);
-    SSL_set_verify(tls->ssl, SSL_VERIFY_PEER, NULL);
-    tls_start(tls, below, timeout_ms);
-    cn_loop_post(below->loop, CN_PHASE_READY, &tls->ready);
-
-    return &tls->stream;
+    return start_client(tls, below, timeout_ms);
 }
 
 

@@ -10,6 +10,7 @@
  */
 
 #include "stream/tls_internal.h"
+#include "stream/certificate.h"
 #include "stream/spiffe.h"
 
 #include <openssl/err.h>
@@ -44,19 +45,6 @@ describe(const char *what)
 }
 
 
-/* An encrypted key must not ask anybody for its password. */
-static int
-no_password(char *out, int size, int writing, void *arg)
-{
-    (void) out;
-    (void) size;
-    (void) writing;
-    (void) arg;
-
-    return -1;
-}
-
-
 /* The end of a PEM text is told by an error; any other error is one. */
 static bool
 pem_at_end(void)
@@ -82,7 +70,7 @@ load_roots(SSL_CTX *ssl_ctx, cn_bytes_t pem)
     size_t       count = 0;
     bool         good = bio != NULL;
 
-    while (good && (cert = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
+    while (good && (cert = PEM_read_bio_X509(bio, NULL, cn_no_password, NULL)) != NULL) {
         good = ++count <= CERTS_MAX && X509_STORE_add_cert(store, cert) == 1;
         X509_free(cert);
     }
@@ -103,7 +91,7 @@ load_intermediates(SSL_CTX *ssl_ctx, BIO *bio)
     X509   *cert;
     size_t  count = 0;
 
-    while ((cert = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
+    while ((cert = PEM_read_bio_X509(bio, NULL, cn_no_password, NULL)) != NULL) {
         if (++count > CHAIN_DEPTH_MAX) {
             X509_free(cert);
             return describe("chain: it has too many certificates");
@@ -154,7 +142,7 @@ static const char *
 load_chain(cn_tls_context_t *context, cn_bytes_t pem)
 {
     BIO         *bio = pem.len > INT32_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int) pem.len);
-    X509        *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    X509        *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, cn_no_password, NULL);
     const char  *wrong;
 
     if (leaf == NULL) {
@@ -186,7 +174,7 @@ static const char *
 load_key(SSL_CTX *ssl_ctx, cn_bytes_t pem)
 {
     BIO         *bio = pem.len > INT32_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int) pem.len);
-    EVP_PKEY    *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+    EVP_PKEY    *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, cn_no_password, NULL);
     const char  *wrong = NULL;
 
     if (key == NULL) {

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "source/identity/identity_internal.h"
+#include "stream/certificate.h"
 #include "stream/spiffe.h"
 #include "stream/tls.h"
 
@@ -110,7 +111,7 @@ read_certs(answer_t *answer, cn_bytes_t pem, const char *name)
     ERR_clear_error();
 
     while (good
-           && (cert = PEM_read_bio_X509(bio, NULL, cn_identity_no_password, NULL)) != NULL)
+           && (cert = PEM_read_bio_X509(bio, NULL, cn_no_password, NULL)) != NULL)
     {
         if (answer->count == CN_CHAIN_CERTS_MAX) {
             X509_free(cert);

@@ -4,6 +4,7 @@
 
 #include "source/identity/identity_internal.h"
 #include "base/pool.h"
+#include "stream/certificate.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -150,25 +151,12 @@ cn_identity_read_pem(const char *path, bool secret, cn_bytes_t *pem,
     return CN_ERR_REFUSED;
 }
 
-
-int
-cn_identity_no_password(char *out, int size, int writing, void *arg)
-{
-    (void) out;
-    (void) size;
-    (void) writing;
-    (void) arg;
-
-    return -1;
-}
-
-
 X509 *
 cn_identity_parse_cert(cn_bytes_t pem)
 {
     BIO   *bio = BIO_new_mem_buf(pem.ptr, (int) pem.len);
     X509  *cert = bio == NULL ? NULL
-        : PEM_read_bio_X509(bio, NULL, cn_identity_no_password, NULL);
+        : PEM_read_bio_X509(bio, NULL, cn_no_password, NULL);
 
     BIO_free(bio);
 
@@ -181,7 +169,7 @@ cn_identity_parse_key(cn_bytes_t pem)
 {
     BIO       *bio = BIO_new_mem_buf(pem.ptr, (int) pem.len);
     EVP_PKEY  *key = bio == NULL ? NULL
-        : PEM_read_bio_PrivateKey(bio, NULL, cn_identity_no_password, NULL);
+        : PEM_read_bio_PrivateKey(bio, NULL, cn_no_password, NULL);
 
     BIO_free(bio);
 

@@ -21,9 +21,6 @@ cn_status_t cn_identity_read_pem(const char *path, bool secret, cn_bytes_t *pem,
     char error[CN_IDENTITY_ERROR_MAX]) CN_MUST_USE;
 void cn_identity_free_pem(cn_bytes_t *pem);
 
-/* A pem_password_cb: what is encrypted is not read, and nobody is asked at a terminal. */
-int cn_identity_no_password(char *out, int size, int writing, void *arg);
-
 /* The first certificate and the first private key of a PEM text; NULL when there is none. */
 X509 *cn_identity_parse_cert(cn_bytes_t pem);
 EVP_PKEY *cn_identity_parse_key(cn_bytes_t pem);
