@@ -12,7 +12,6 @@
 #include "http/grpc_internal.h"
 
 #include "base/clock.h"
-#include "base/random.h"
 
 #include <stdio.h>
 
@@ -36,33 +35,19 @@ grpc_channel_post(cn_grpc_channel_t *channel)
  * --- back-off ----------------------------------------------------------------------------------
  */
 
-/* A fifth more or less, so that the clients of one server that fell do not return as one. */
-static uint64_t
-jittered(uint64_t delay_ms)
-{
-    uint64_t  fifth = delay_ms / 5;
-
-    return delay_ms - fifth + cn_random_below(2 * fifth + 1);
-}
-
-
 /* Counted from the attempt's beginning: one that took long was waiting enough. */
 static void
 back_off(cn_grpc_channel_t *channel)
 {
-    uint64_t  more = channel->backoff_ms + channel->backoff_ms / 5 * 3;
-    uint64_t  max = channel->config.backoff_max_ms;
-
-    channel->next_attempt_ms = channel->attempt_ms + jittered(channel->backoff_ms);
-    channel->backoff_ms = more < max ? more : max;
+    channel->next_attempt_ms = channel->attempt_ms + cn_backoff_next(&channel->backoff);
 }
 
 
 static void
 reset_backoff(cn_grpc_channel_t *channel)
 {
-    channel->backoff_ms = channel->config.backoff_min_ms;
-    channel->next_attempt_ms = channel->attempt_ms + jittered(channel->backoff_ms);
+    cn_backoff_reset(&channel->backoff);
+    channel->next_attempt_ms = channel->attempt_ms + cn_backoff_delay(&channel->backoff);
 }
 
 
@@ -507,7 +492,10 @@ cn_grpc_channel_create(cn_loop_t *loop, const cn_grpc_config_t *config,
         return NULL;
     }
 
-    channel->backoff_ms = channel->config.backoff_min_ms;
+    channel->backoff = (cn_backoff_t) {
+        channel->config.backoff_min_ms, channel->config.backoff_max_ms,
+        channel->config.backoff_min_ms,
+    };
 
     return channel;
 }

@@ -5,6 +5,7 @@
 #ifndef CN_HTTP_GRPC_INTERNAL_H
 #define CN_HTTP_GRPC_INTERNAL_H
 
+#include "base/backoff.h"
 #include "http/codec.h"
 #include "http/grpc_client.h"
 #include "http/grpc_message.h"
@@ -45,7 +46,7 @@ struct cn_grpc_channel_s {
     uint64_t                         attempts;
     uint64_t                         attempt_ms;        /* when the last one began, monotonic */
     uint64_t                         next_attempt_ms;   /* before when none begins */
-    uint64_t                         backoff_ms;        /* after the next one that fails */
+    cn_backoff_t                     backoff;           /* after the next one that fails */
     cn_timer_t                       timer;     /* of what the state waits for */
     cn_task_t                        work;
     cn_task_t                        free;

@@ -11,10 +11,10 @@
 
 #include "server/discovery.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "base/version.h"
 #include "server/plane.h"
 #include "source/xds/ads.h"
@@ -44,7 +44,7 @@ struct cn_discovery_s {
     cn_plane_t                   *plane;
     cn_grpc_call_t               *call;         /* the stream; NULL: none */
     cn_timer_t                    retry;
-    uint64_t                      retry_ms;
+    cn_backoff_t                  backoff;
     cn_timer_t                    settle;
     uint64_t                      changed_ms;   /* the first change that is not built; 0: none */
     uint64_t                      ready_ms;     /* since when all but workloads is there; 0: not */
@@ -75,13 +75,8 @@ clear_queue(cn_discovery_t *discovery)
 static void
 retry_later(cn_discovery_t *discovery)
 {
-    uint64_t  spread = discovery->retry_ms / 5;
-
     clear_queue(discovery);
-    cn_timer_set(discovery->loop, &discovery->retry,
-                 discovery->retry_ms - spread + cn_random_below(2 * (uint32_t) spread + 1));
-    discovery->retry_ms = discovery->retry_ms * 8 / 5 > RETRY_MAX_MS ? RETRY_MAX_MS
-        : discovery->retry_ms * 8 / 5;
+    cn_timer_set(discovery->loop, &discovery->retry, cn_backoff_next(&discovery->backoff));
 }
 
 
@@ -130,7 +125,7 @@ receive(cn_discovery_t *discovery, cn_bytes_t message)
     if (status == CN_OK || status == CN_AGAIN) {
         /* not before: what ends a stream, for its size or what is in it, may end each of them */
         if (cn_ads_has_all(discovery->ads)) {
-            discovery->retry_ms = RETRY_MIN_MS;
+            cn_backoff_reset(&discovery->backoff);
         }
 
         return true;
@@ -351,7 +346,7 @@ cn_discovery_create(cn_loop_t *loop, cn_dns_t *dns, const cn_bootstrap_t *bootst
     discovery->events = events;
     discovery->owner = owner;
     discovery->retry.run = open_stream;
-    discovery->retry_ms = RETRY_MIN_MS;
+    discovery->backoff = (cn_backoff_t) { RETRY_MIN_MS, RETRY_MAX_MS, RETRY_MIN_MS };
     discovery->settle.run = build;
     cn_list_init(&discovery->queue);
     discovery->state = cn_xds_state_create(NULL);
