@@ -138,6 +138,14 @@ join_line(cn_headers_t *headers, uint32_t first)
 }
 
 
+/* Of an id that is there. */
+static uint32_t
+first_line(const cn_headers_t *headers, cn_header_id_t id)
+{
+    return (uint32_t) (cn_headers_find_id(headers, id) - headers->items);
+}
+
+
 /*
  * One canonical request: what Envoy keeps as one value is one line, for policy, log and upstream
  * (goldens 4).
@@ -145,15 +153,21 @@ join_line(cn_headers_t *headers, uint32_t first)
 static cn_status_t
 join_lines(cn_headers_t *headers)
 {
-    for (uint32_t i = 0; i < headers->count; i++) {
-        bool  again = false;
+    uint64_t  seen[(CN_HEADER_COUNT + 63) / 64] = { 0 };
+    uint32_t  i = 0;
 
-        for (uint32_t j = i + 1; cn_header_is_list(headers->items[i].id) && j < headers->count; j++)
-        {
-            again = again || headers->items[j].id == headers->items[i].id;
+    while (i < headers->count) {
+        cn_header_id_t  id = headers->items[i].id;
+        uint64_t        bit = (uint64_t) 1 << (id % 64);
+
+        if (id == CN_HEADER_OTHER || !(seen[id / 64] & bit) || !cn_header_is_list(id)) {
+            seen[id / 64] |= bit;
+            i++;
+            continue;
         }
 
-        if (again && join_line(headers, i) != CN_OK) {
+        /* this line and all behind it go into the first: another stands here then */
+        if (join_line(headers, first_line(headers, id)) != CN_OK) {
             return CN_ERR_MEMORY;
         }
     }
