@@ -8,7 +8,7 @@ use FindBin ();
 use lib "$FindBin::Bin/../lib";
 use Test::Cairn;
 use Test::Cairn::Daemon ();
-use Test::Cairn::Util qw(kill_child forget_child spawn_child);
+use Test::Cairn::Util qw(spawn_child wait_child);
 
 use JSON::PP ();
 use POSIX ();
@@ -25,13 +25,10 @@ sub cairn {
         open STDERR, '>', "$directory/err" or POSIX::_exit(99);
         exec Test::Cairn::Daemon::binary(), @arguments or POSIX::_exit(99);
     });
-    my $status;
-    my $ended = wait_for(sub { my $it = waitpid($pid, POSIX::WNOHANG()) == $pid; $status = $?; $it }, 30);
-
-    $ended ? forget_child($pid) : kill_child($pid);
+    my $status = wait_child($pid, 30);
 
     return {
-        status => $ended ? $status >> 8 : 'timeout',
+        status => defined $status ? $status >> 8 : 'timeout',
         out => slurp("$directory/out"), err => slurp("$directory/err"),
     };
 }

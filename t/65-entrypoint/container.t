@@ -13,7 +13,7 @@ use File::Path qw(make_path);
 use JSON::PP ();
 use POSIX ();
 use Test::Cairn::Daemon ();
-use Test::Cairn::Util qw(forget_child kill_child slurp spawn_child spew test_dir);
+use Test::Cairn::Util qw(slurp spawn_child spew test_dir wait_child);
 
 my $root = test_dir() . '/pod';
 my @args = qw(--domain default.svc.cluster.local --serviceCluster waypoint.default
@@ -50,16 +50,9 @@ sub run {
         chdir '/' or die $!;
         exec { Test::Cairn::Daemon::binary() } 'cairn', @words or die $!;
     });
-    my $status;
-    my $over = wait_for(sub {
-        my $ended = waitpid($pid, POSIX::WNOHANG()) == $pid;
-        $status = $?;
-        return $ended;
-    }, 30);
+    my $status = wait_child($pid, 30);
 
-    $over ? forget_child($pid) : kill_child($pid);
-
-    return ($over ? $status >> 8 : 'timeout', slurp($out), slurp($err));
+    return (defined $status ? $status >> 8 : 'timeout', slurp($out), slurp($err));
 }
 
 sub files {

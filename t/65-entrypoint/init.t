@@ -9,7 +9,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::Cairn;
 
 use POSIX ();
-use Test::Cairn::Util qw(forget_child kill_child slurp spawn_child);
+use Test::Cairn::Util qw(slurp spawn_child wait_child);
 
 my @unshare = ('unshare', $< == 0 ? () : '-Ur', qw(--pid --fork --kill-child));
 
@@ -53,15 +53,9 @@ ok $daemon->ready, 'and serves on';
 
 kill 'TERM', $guard;
 
-my $status;
+my $status = wait_child($outer, 10);
 
-ok wait_for(sub {
-    my $ended = waitpid($outer, POSIX::WNOHANG()) == $outer;
-    $status = $?;
-    return $ended;
-}, 10), 'TERM ends it';
+ok defined $status, 'TERM ends it';
 is $status, 0, 'with status 0';
-
-defined $status ? forget_child($outer) : kill_child($outer);
 
 done_testing;

@@ -16,7 +16,7 @@ use File::Path qw(make_path);
 use POSIX ();
 use Test::Cairn::Daemon ();
 use Test::Cairn::Net qw(free_port);
-use Test::Cairn::Util qw(forget_child kill_child slurp spawn_child spew test_dir);
+use Test::Cairn::Util qw(slurp spawn_child spew test_dir wait_child);
 
 my $UID = 1337;
 my $details = '10.96.1.2:9080';
@@ -99,15 +99,8 @@ sub start {
 
 sub ended {
     my ($pid) = @_;
-    my $status;
-    my $over = wait_for(sub {
-        my $gone = waitpid($pid, POSIX::WNOHANG()) == $pid;
-        $status = $?;
-        return $gone;
-    }, 15);
 
-    $over ? forget_child($pid) : kill_child($pid);
-    return $over ? $status : 'late';
+    return wait_child($pid, 15) // 'late';
 }
 
 # For so long it is alive and never ready.

@@ -16,7 +16,7 @@ use Test::Cairn::CA qw(identity_files);
 use Test::Cairn::Daemon ();
 use Test::Cairn::HBONE ();
 use Test::Cairn::Net qw(free_port);
-use Test::Cairn::Util qw(forget_child kill_child lines_from process_alive slurp spawn_child spew
+use Test::Cairn::Util qw(lines_from process_alive slurp spawn_child spew wait_child
     test_dir);
 
 my $mesh = Test::Cairn->start(upstreams => "reviews-v1:\nsleep: {client: yes}\n");
@@ -82,15 +82,8 @@ sub start {
 # Its exit status; 'late' if it does not end.
 sub ended {
     my ($pid) = @_;
-    my $status;
-    my $over = wait_for(sub {
-        my $gone = waitpid($pid, POSIX::WNOHANG()) == $pid;
-        $status = $?;
-        return $gone;
-    }, 10);
 
-    $over ? forget_child($pid) : kill_child($pid);
-    return $over ? $status : 'late';
+    return wait_child($pid, 10) // 'late';
 }
 
 my $before = files();

@@ -26,7 +26,7 @@ use Test::Cairn::HTTP1 ();
 use Test::Cairn::Net qw(free_port waypoint_address);
 use Test::Cairn::Socket ();
 use Test::Cairn::Util qw(
-    deadline_in forget_child kill_child lines_from now process_alive slurp spawn_child spew
+    deadline_in forget_child kill_child lines_from now process_alive slurp spawn_child spew wait_child
     test_dir wait_for
 );
 
@@ -198,16 +198,11 @@ sub run_command {
     unlink $out, $err;
 
     my $pid = spawn_child(sub { $self->exec_with_output($out, $err, @command) });
-    my $status;
-    my $over = wait_for(sub {
-        my $ended = waitpid($pid, POSIX::WNOHANG()) == $pid;
-        $status = $?;
-        return $ended;
-    }, 30);
+    my $status = wait_child($pid, 30);
 
-    $over ? forget_child($pid) : kill_child($pid);
     return {
-        status => $over ? $status >> 8 : 'timeout', signal => $over ? $status & 127 : 9,
+        status => defined $status ? $status >> 8 : 'timeout',
+        signal => defined $status ? $status & 127 : 9,
         out => slurp($out), err => slurp($err)
     };
 }

@@ -21,7 +21,7 @@ use Time::HiRes ();
 our @EXPORT_OK = qw(
     now deadline_in time_left nap wait_for
     slurp spew lines_from
-    test_dir keep_test_dir spawn_child forget_child kill_child process_alive
+    test_dir keep_test_dir spawn_child forget_child wait_child kill_child process_alive
 );
 
 my $SLOW = $ENV{TEST_CAIRN_SLOW} || 1;
@@ -153,6 +153,22 @@ sub forget_child {
 
     delete $CHILD{$pid};
     return;
+}
+
+# wait_child(PID, SECONDS): waits until a child has ended by itself; its status as $? has it.  One
+# that has not is killed, and there is none.
+sub wait_child {
+    my ($pid, $seconds) = @_;
+
+    my $status;
+    my $over = wait_for(sub {
+        my $ended = waitpid($pid, POSIX::WNOHANG()) == $pid;
+        $status = $?;
+        return $ended;
+    }, $seconds);
+
+    $over ? forget_child($pid) : kill_child($pid);
+    return $over ? $status : undef;
 }
 
 # Kills a child for good and reaps it.
