@@ -174,7 +174,8 @@ static const char *
 load_key(SSL_CTX *ssl_ctx, cn_bytes_t pem)
 {
     BIO         *bio = pem.len > INT32_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int) pem.len);
-    EVP_PKEY    *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, cn_no_password, NULL);
+    EVP_PKEY    *key = bio == NULL ? NULL
+        : PEM_read_bio_PrivateKey(bio, NULL, cn_no_password, NULL);
     const char  *wrong = NULL;
 
     if (key == NULL) {

@@ -87,12 +87,15 @@ subtest 'a killed master costs nothing, the next one reloads' => sub {
     for my $round (1 .. ($long ? 20 : 4)) {
         my $master = $mesh->daemon->master_pid;
 
+        $mesh->daemon->log_mark;
         $mesh->daemon->kill_hard($master);
         %answers = ();
         ask(20);
         is $answers{200}, 20, 'requests go on without a master';
         ok wait_for(sub { my $pid = $mesh->daemon->master_pid; $pid && $pid != $master }, 5),
             'there is another master';
+        ok wait_for(sub { grep { /master: reload done/ } $mesh->daemon->log_lines('error') }, 5),
+            'which has read the configuration';
         ok wait_for(sub { $mesh->daemon->ready }, 5), 'it is ready';
         my $to = $round % 2 ? 'reviews-v2' : 'reviews-v1';
         $mesh->reload(split_rule($round % 2 ? 0 : 100));
